@@ -1,0 +1,104 @@
+"""Change any hyperparameter while a model trains.
+
+The public names load when they are first used, so that reading schedules never waits for torch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from lightning_anneal.callbacks.annealing import HyperparamAnnealingCallback
+    from lightning_anneal.callbacks.beta import BetaScheduleCallback
+    from lightning_anneal.errors import AnnealError
+    from lightning_anneal.manager import AnnealingManager
+    from lightning_anneal.schedules import (
+        Constant,
+        ConstantBetaScheduler,
+        Cosine,
+        CosineBetaScheduler,
+        Cyclical,
+        CyclicalBetaScheduler,
+        Exponential,
+        ExponentialBetaScheduler,
+        HierarchicalBetaScheduler,
+        Linear,
+        LinearBetaScheduler,
+        Milestones,
+        Polynomial,
+        Saturating,
+        Sequence,
+        Sigmoid,
+        WarmRestart,
+        WarmRestartBetaScheduler,
+        get_beta_scheduler,
+    )
+else:
+    # Hidden from type checkers, which would take any name for a public one.
+    _SCHEDULES = "lightning_anneal.schedules"
+    _HOME = {
+        "AnnealError": "lightning_anneal.errors",
+        "AnnealingManager": "lightning_anneal.manager",
+        "BetaScheduleCallback": "lightning_anneal.callbacks.beta",
+        "HyperparamAnnealingCallback": "lightning_anneal.callbacks.annealing",
+        "Constant": _SCHEDULES,
+        "ConstantBetaScheduler": _SCHEDULES,
+        "Cosine": _SCHEDULES,
+        "CosineBetaScheduler": _SCHEDULES,
+        "Cyclical": _SCHEDULES,
+        "CyclicalBetaScheduler": _SCHEDULES,
+        "Exponential": _SCHEDULES,
+        "ExponentialBetaScheduler": _SCHEDULES,
+        "HierarchicalBetaScheduler": _SCHEDULES,
+        "Linear": _SCHEDULES,
+        "LinearBetaScheduler": _SCHEDULES,
+        "Milestones": _SCHEDULES,
+        "Polynomial": _SCHEDULES,
+        "Saturating": _SCHEDULES,
+        "Sequence": _SCHEDULES,
+        "Sigmoid": _SCHEDULES,
+        "WarmRestart": _SCHEDULES,
+        "WarmRestartBetaScheduler": _SCHEDULES,
+        "get_beta_scheduler": _SCHEDULES,
+    }
+
+    def __getattr__(name: str):
+        import importlib
+
+        if name not in _HOME:
+            raise AttributeError(f"module 'lightning_anneal' has no attribute {name!r}")
+        value = getattr(importlib.import_module(_HOME[name]), name)
+        globals()[name] = value
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted([*globals(), *_HOME])
+
+
+__all__ = [
+    "AnnealError",
+    "AnnealingManager",
+    "BetaScheduleCallback",
+    "Constant",
+    "ConstantBetaScheduler",
+    "Cosine",
+    "CosineBetaScheduler",
+    "Cyclical",
+    "CyclicalBetaScheduler",
+    "Exponential",
+    "ExponentialBetaScheduler",
+    "HierarchicalBetaScheduler",
+    "HyperparamAnnealingCallback",
+    "Linear",
+    "LinearBetaScheduler",
+    "Milestones",
+    "Polynomial",
+    "Saturating",
+    "Sequence",
+    "Sigmoid",
+    "WarmRestart",
+    "WarmRestartBetaScheduler",
+    "get_beta_scheduler",
+]

@@ -1,0 +1,63 @@
+"""The package's one error, and the help it gives with names that were nearly right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+_LONGEST_QUOTE = 60
+
+
+class AnnealError(ValueError):
+    """A mistake in a schedule, a config or its use, told in one line: where, what, what to do.
+
+    Args:
+        where: The key or place the mistake is in, such as ``"beta.total_steps"``.
+        what: What is wrong there, and how to mend it.
+
+    Example:
+        >>> raise AnnealError("beta.total_steps", "must be positive, got 0")
+        Traceback (most recent call last):
+        ...
+        lightning_anneal.errors.AnnealError: beta.total_steps: must be positive, got 0
+    """
+
+    def __init__(self, where: str, what: str) -> None:
+        # Both stay in ``args``, so that the error survives pickling on its way out of a worker process.
+        super().__init__(where, what)
+        self.where = where
+        self.what = what
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}"
+
+
+def quote(value: object) -> str:
+    """``repr`` of a value on one line, cut where it is too long for an error message.
+
+    Example:
+        >>> quote("cosine")
+        "'cosine'"
+    """
+    text = repr(value[: _LONGEST_QUOTE * 2] if isinstance(value, str) else value).replace("\n", " ")
+    return text if len(text) <= _LONGEST_QUOTE else text[: _LONGEST_QUOTE - 3] + "..."
+
+
+def suggestion(name: object, known: Iterable[object]) -> str:
+    """The tail of an error about an unknown name: the nearest known one, else the known ones.
+
+    Example:
+        >>> suggestion("cosin", ["linear", "cosine"])
+        "; did you mean 'cosine'?"
+        >>> suggestion("xyz", ["linear", "cosine"])
+        '; known: cosine, linear'
+    """
+    names = sorted({str(k) for k in known})
+    folded = {n.lower(): n for n in names}
+    near = get_close_matches(str(name)[:_LONGEST_QUOTE].lower(), folded, n=1, cutoff=0.6)
+    if near:
+        return f"; did you mean {folded[near[0]]!r}?"
+    listed = ", ".join(names)
+    if len(listed) > _LONGEST_QUOTE * 2:
+        listed = listed[: _LONGEST_QUOTE * 2 - 3].rsplit(", ", 1)[0] + ", ..."
+    return f"; known: {listed}" if names else ""

@@ -1,0 +1,102 @@
+"""A line: one target under its schedule, and the checks that hold before anything is written."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass, field
+from typing import Any
+
+from lightning_anneal.clock import Horizon, Lengths
+from lightning_anneal.errors import AnnealError
+from lightning_anneal.rules import Rule
+from lightning_anneal.schedules import Schedule
+from lightning_anneal.schedules.callables import FromCallable
+from lightning_anneal.targets.optimizer import check_range
+from lightning_anneal.targets.resolve import Resolved
+from lightning_anneal.targets.target import Target
+
+# How far ahead an int target's schedule is tried for fractions. Later ones are caught when they come.
+_TRIED = 100
+
+
+@dataclass(eq=False)
+class Line:
+    """One target under its schedule.
+
+    Args:
+        rule: The rule it belongs to.
+        target: Where the values go.
+        curve: Where they come from.
+        lengths: The lengths the curve was built from, in the rule's interval.
+    """
+
+    rule: Rule
+    target: Target
+    curve: Schedule
+    lengths: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.told = 0.0
+        """The value that was last told of."""
+        self.next_event: float = math.inf
+        self.settled: float = self._turn_at(self.curve.settles_at)
+        """The first epoch (or step) whose value is the last one that is written."""
+
+    def value(self, t: int) -> float:
+        """The value in force during epoch (or step) ``t``."""
+        return self.curve(self.rule.due(t))
+
+    def event_after(self, t: int) -> float:
+        """The first epoch (or step) after ``t`` that is worth telling of."""
+        return self._turn_at(self.curve.next_event(self.rule.due(t)))
+
+    def warn_if_cut_short(self, horizon: Horizon) -> None:
+        """Say so where a length is longer than the run."""
+        run = horizon.run(self.rule.interval)
+        longest = max((*self.lengths.values(), self.settled if self.settled < math.inf else 0.0), default=0.0)
+        if run is not None and longest > run:
+            unit = f"{self.rule.interval}s"
+            last = self.value(max(math.ceil(run) - 1, 0))
+            warnings.warn(
+                f"{self.target.name}: {longest:g} {unit} is longer than the run ({run:g} {unit}); "
+                f"it will end on {last:g}",
+                stacklevel=2,
+            )
+
+    def _turn_at(self, t: float) -> float:
+        """The first turn of the rule at or after ``t``."""
+        return math.ceil(t / self.rule.frequency) * self.rule.frequency if t < math.inf else t
+
+
+def build_lines(rule: Rule, resolved: Resolved, found: dict[str, Any], horizon: Horizon) -> list[Line]:
+    """The lines of a rule, one for each of its targets, from what was found at the first fit start.
+
+    Raises:
+        AnnealError: If a schedule can't be built, or gives what its target can't take.
+    """
+    starts, kept = found["start"], found["lengths"]
+    if len(starts) != len(resolved.targets):
+        what = f"{len(resolved.targets)} parameter groups now, and {len(starts)} when training began"
+        raise AnnealError(rule.name, what)
+    lines = []
+    for target, start in zip(resolved.targets, starts, strict=True):
+        lengths = Lengths(rule.name, rule.interval, horizon, dict(kept))
+        curve = rule.recipe.build(lengths, start if rule.recipe.needs_start else None)
+        line = Line(rule, target, curve, lengths.asked)
+        _check(line, resolved)
+        lines.append(line)
+    return lines
+
+
+def _check(line: Line, resolved: Resolved) -> None:
+    rule, target = line.rule, line.target
+    if resolved.home == "optimizer" and not isinstance(line.curve, FromCallable):
+        check_range(target.name, resolved.key, *line.curve.bounds)
+    for turn in range(_TRIED if target.whole and not rule.round else 1):
+        target.cast(line.curve(turn * rule.frequency))
+    if rule.eval_value is not None:
+        target.cast(rule.eval_value)
+    if rule.as_tensor and not target.in_place:
+        if resolved.home != "model" or target.shortcut is None:
+            raise AnnealError(f"{rule.name}.as_tensor", "only a float attribute of a module can become a tensor")

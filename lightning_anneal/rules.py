@@ -1,0 +1,48 @@
+"""One rule: which value comes from where, goes where, and when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from lightning_anneal.clock import Interval
+from lightning_anneal.recipes import Recipe
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Joins a source of values to a target.
+
+    Args:
+        name: The parameter's name, as in configs, logs and checkpoints.
+        recipe: Builds the schedule when the run is known.
+        path: Where the value goes, a dotted path from `object`.
+        object: The object the path starts from, or the name of one (``"model"``, ``"optimizer"``, ``"datamodule"``,
+            ``"trainer"``); ``None`` for the default one.
+        interval: What the schedule's ``t`` counts, ``"epoch"`` or ``"step"``.
+        frequency: Update at every n-th epoch (or step); the value holds in between.
+        round: Round to whole numbers, half up, for a target that holds an int.
+        eval_value: Value in force while validating, testing and predicting.
+        as_tensor: Keep the value in a 0-d tensor that is filled in place.
+        as_float: Write floats even where an int was found.
+    """
+
+    name: str
+    recipe: Recipe
+    path: str
+    object: Any = None
+    interval: Interval = "epoch"
+    frequency: int = 1
+    round: bool = False
+    eval_value: float | None = None
+    as_tensor: bool = False
+    as_float: bool = False
+
+    def due(self, t: int) -> int:
+        """The epoch (or step) at or before ``t`` at which this rule last had its turn.
+
+        Example:
+            >>> Rule("beta", None, "beta", frequency=5).due(13)  # type: ignore[arg-type]
+            10
+        """
+        return t - t % self.frequency

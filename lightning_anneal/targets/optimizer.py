@@ -1,0 +1,102 @@
+"""Targets in optimizers: parameter groups by number, by name, or all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from torch.optim import Optimizer
+
+from lightning_anneal.errors import AnnealError, quote, suggestion
+from lightning_anneal.targets.attribute import find
+from lightning_anneal.targets.target import Slot
+
+# What torch's optimizers check at construction and never again: the least and the first value out of range.
+_RANGES = {
+    "lr": (0.0, float("inf")),
+    "weight_decay": (0.0, float("inf")),
+    "eps": (0.0, float("inf")),
+    "momentum": (0.0, float("inf")),
+    "alpha": (0.0, float("inf")),
+    "lr_decay": (0.0, float("inf")),
+    "betas": (0.0, 1.0),
+}
+
+
+def find_in_groups(where: str, optimizer: Optimizer, segments: tuple[str, ...]) -> list[tuple[str, Slot]]:
+    """The places a path such as ``param_groups.*.weight_decay`` leads to, each with its group's number.
+
+    Raises:
+        AnnealError: If there is no such group or key.
+    """
+    if segments[:1] != ("param_groups",) or len(segments) < 3:
+        what = "a path into an optimizer reads param_groups.GROUP.KEY, GROUP being a number, a name or *"
+        raise AnnealError(where, f"{what}; got {quote('.'.join(segments))}")
+    group, rest = segments[1], segments[2:]
+    if rest[0] == "params":
+        raise AnnealError(where, "'params' are the model's weights, which the optimizer itself writes")
+    numbers = _matching(where, optimizer, group)
+    return [(str(i), find(where, optimizer.param_groups[i], rest)) for i in numbers]
+
+
+def _matching(where: str, optimizer: Optimizer, group: str) -> list[int]:
+    groups = optimizer.param_groups
+    if group == "*":
+        return list(range(len(groups)))
+    names = [g.get("name") for g in groups]
+    if group in names:
+        return [names.index(group)]
+    if not group.isdigit():
+        raise AnnealError(where, f"no parameter group is named '{group}'{suggestion(group, [n for n in names if n])}")
+    if int(group) >= len(groups):
+        raise AnnealError(where, f"there is no parameter group {group}; the optimizer has {len(groups)}")
+    return [int(group)]
+
+
+def check_range(where: str, key: str, low: float, high: float) -> None:
+    """Refuse values that torch would have refused at construction.
+
+    Args:
+        where: The parameter's name, for the error.
+        key: The group's key.
+        low: The lowest value to come.
+        high: The highest value to come.
+
+    Example:
+        >>> check_range("wd", "weight_decay", -5.0, 1.0)
+        Traceback (most recent call last):
+        ...
+        lightning_anneal.errors.AnnealError: wd: weight_decay must be at least 0, and would go to -5
+    """
+    least, end = _RANGES.get(key, (float("-inf"), float("inf")))
+    if low < least:
+        raise AnnealError(where, f"{key} must be at least {least:g}, and would go to {low:g}")
+    if high >= end:
+        raise AnnealError(where, f"{key} must stay below {end:g}, and would go to {high:g}")
+
+
+def check_not_owned(where: str, optimizer: Optimizer, key: str, schedulers: Iterable[Any]) -> None:
+    """Refuse a key that an LR scheduler writes: each would undo what the other does.
+
+    Args:
+        where: The parameter's name, for the error.
+        optimizer: The optimizer the key is in.
+        key: The group's key, such as ``"lr"``.
+        schedulers: The run's LR schedulers.
+
+    Raises:
+        AnnealError: If one of them owns the key.
+    """
+    for scheduler in schedulers:
+        if getattr(scheduler, "optimizer", None) is optimizer and key in _owned_keys(scheduler):
+            kind = type(scheduler).__name__
+            raise AnnealError(where, f"owned by {kind}; anneal another key or drop that scheduler")
+
+
+def _owned_keys(scheduler: Any) -> set[str]:
+    keys = {"lr"}
+    for part in [scheduler, *getattr(scheduler, "_schedulers", [])]:
+        # OneCycleLR and CyclicLR move the momentum against the LR, in whichever key the optimizer keeps it.
+        if getattr(part, "cycle_momentum", False):
+            keys |= {"momentum", "betas"}
+    return keys

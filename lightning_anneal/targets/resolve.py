@@ -1,0 +1,160 @@
+"""From a rule to its targets: which object a path starts from, and every place it leads to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch.optim import Optimizer
+
+from lightning_anneal.errors import AnnealError, suggestion
+from lightning_anneal.rules import Rule
+from lightning_anneal.targets.attribute import find, holds, unwrapped
+from lightning_anneal.targets.optimizer import check_not_owned, find_in_groups
+from lightning_anneal.targets.path import parse_path
+from lightning_anneal.targets.target import Slot, Target
+
+TRAINER_KEYS = ("accumulate_grad_batches", "gradient_clip_val", "log_every_n_steps")
+"""What Lightning reads from the trainer anew while it trains."""
+
+_PREFIXES = ("optimizer", "optimizers", "datamodule", "trainer")
+
+
+@dataclass(frozen=True)
+class Roots:
+    """The objects that paths can start from.
+
+    Args:
+        model: The module; in a loop of one's own, whatever holds the parameters.
+        optimizers: The optimizers.
+        datamodule: The datamodule.
+        trainer: The trainer.
+        schedulers: The LR schedulers, whose keys can't be annealed.
+    """
+
+    model: Any = None
+    optimizers: Sequence[Optimizer] = ()
+    datamodule: Any = None
+    trainer: Any = None
+    schedulers: Sequence[Any] = field(default=())
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """The targets of one rule.
+
+    Args:
+        targets: One target, or one for each parameter group under ``*``.
+        home: The kind of object the path started from, ``"model"`` for everything that is no other one.
+        key: The last name of the path that is no index, such as ``"betas"`` in ``betas.0``.
+        shadowed: Whether the module's hparams hold the same name, and the module was taken.
+    """
+
+    targets: tuple[Target, ...]
+    home: str
+    key: str
+    shadowed: bool = False
+
+
+def home_of(rule: Rule, segments: tuple[str, ...]) -> str:
+    """Which kind of object a rule's path starts from, as far as the rule alone shows."""
+    if isinstance(rule.object, str):
+        return rule.object
+    if rule.object is None and segments[0] in _PREFIXES:
+        return segments[0].removesuffix("s")
+    return "optimizer" if isinstance(rule.object, Optimizer) else "model"
+
+
+def resolve(rule: Rule, roots: Roots) -> Resolved:
+    """Find the targets of a rule. Nothing is written.
+
+    Raises:
+        AnnealError: If the path leads nowhere, or to what can't be annealed.
+    """
+    segments = parse_path(rule.name, rule.path)
+    home = home_of(rule, segments)
+    key = next((s for s in reversed(segments) if not s.isdigit()), segments[-1])
+    shadowed = False
+    if home == "optimizer":
+        named = _in_optimizer(rule, roots, segments)
+    elif rule.object is not None and not isinstance(rule.object, str):
+        named = [("", find(rule.name, rule.object, segments))]
+    elif home == "trainer":
+        named = [("", _in_trainer(rule, roots, segments))]
+    elif home == "datamodule":
+        named = [("", _in_datamodule(rule, roots, segments))]
+    else:
+        slot, shadowed = _in_model(rule, roots, segments)
+        named = [("", slot)]
+    several = "*" in segments
+    if several and home != "optimizer":
+        raise AnnealError(rule.name, "'*' stands for the parameter groups of an optimizer and nothing else")
+    targets = tuple(
+        Target(f"{rule.name}/{label}" if several else rule.name, slot, rule.round, rule.as_float)
+        for label, slot in named
+    )
+    return Resolved(targets, home, key, shadowed)
+
+
+def _without(prefix: str, rule: Rule, segments: tuple[str, ...]) -> tuple[str, ...]:
+    """The path behind a leading root name, which a rule with an `object` doesn't have."""
+    rest = segments[1:] if rule.object is None and segments[0] == prefix else segments
+    if not rest:
+        raise AnnealError(rule.name, f"'{prefix}' alone is no parameter; name one inside it")
+    return rest
+
+
+def _in_optimizer(rule: Rule, roots: Roots, segments: tuple[str, ...]) -> list[tuple[str, Slot]]:
+    if isinstance(rule.object, Optimizer):
+        optimizer, rest = rule.object, segments
+    elif rule.object is None and segments[0] == "optimizers":
+        optimizer, rest = _numbered(rule, roots, segments)
+    else:
+        rest = _without("optimizer", rule, segments)
+        if len(roots.optimizers) != 1:
+            raise AnnealError(
+                rule.name,
+                f"there are {len(roots.optimizers)} optimizers; write optimizers.N.{'.'.join(rest)}"
+                if roots.optimizers
+                else "there is no optimizer here",
+            )
+        optimizer = roots.optimizers[0]
+    found = find_in_groups(rule.name, optimizer, rest)
+    check_not_owned(rule.name, optimizer, rest[2], roots.schedulers)
+    return found
+
+
+def _numbered(rule: Rule, roots: Roots, segments: tuple[str, ...]) -> tuple[Optimizer, tuple[str, ...]]:
+    if len(segments) < 2 or not segments[1].isdigit() or int(segments[1]) >= len(roots.optimizers):
+        raise AnnealError(rule.name, f"write optimizers.N with N from 0 to {len(roots.optimizers) - 1}")
+    return roots.optimizers[int(segments[1])], segments[2:]
+
+
+def _in_trainer(rule: Rule, roots: Roots, segments: tuple[str, ...]) -> Slot:
+    rest = _without("trainer", rule, segments)
+    if roots.trainer is None:
+        raise AnnealError(rule.name, "there is no trainer here")
+    if len(rest) != 1 or rest[0] not in TRAINER_KEYS:
+        what = f"the trainer's '{'.'.join(rest)}' can't be changed while it trains"
+        raise AnnealError(rule.name, f"{what}{suggestion('.'.join(rest), TRAINER_KEYS)}")
+    return find(rule.name, roots.trainer, rest)
+
+
+def _in_datamodule(rule: Rule, roots: Roots, segments: tuple[str, ...]) -> Slot:
+    rest = _without("datamodule", rule, segments)
+    if roots.datamodule is None:
+        raise AnnealError(rule.name, "there is no datamodule; give one to fit(), or anneal a module's attribute")
+    if rest[-1] == "batch_size":
+        raise AnnealError(rule.name, "the batch size of a running fit can't be changed in this version")
+    return find(rule.name, roots.datamodule, rest)
+
+
+def _in_model(rule: Rule, roots: Roots, segments: tuple[str, ...]) -> tuple[Slot, bool]:
+    """The module's own name goes before the one in its hparams."""
+    model = unwrapped(roots.model)
+    hparams = getattr(model, "__dict__", {}).get("_hparams", {})
+    in_hparams = segments[0] in hparams
+    if in_hparams and not holds(model, segments[0]):
+        return find(rule.name, hparams, segments), False
+    return find(rule.name, model, segments), in_hparams

@@ -1,0 +1,161 @@
+"""A target: one resolved place that can be read and written, and that keeps the kind of value it holds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import MutableMapping, MutableSequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+
+from lightning_anneal.errors import AnnealError, quote
+
+
+class Slot(Protocol):
+    """A place a Python value sits in."""
+
+    def get(self) -> Any:
+        """The value."""
+        ...
+
+    def set(self, value: Any) -> None:
+        """Put another value there."""
+        ...
+
+    @property
+    def identity(self) -> tuple[int, object]:
+        """What tells this place from every other one."""
+        ...
+
+
+@dataclass(frozen=True)
+class ItemSlot:
+    """An entry of a mapping or list; also an attribute, by way of its object's instance dictionary."""
+
+    container: MutableMapping[Any, Any] | MutableSequence[Any]
+    key: Any
+
+    def get(self) -> Any:
+        return self.container[self.key]
+
+    def set(self, value: Any) -> None:
+        self.container[self.key] = value
+
+    @property
+    def identity(self) -> tuple[int, object]:
+        return id(self.container), self.key
+
+
+@dataclass(frozen=True)
+class AttributeSlot:
+    """An attribute of an object that has its own ``__setattr__``, which is respected."""
+
+    owner: Any
+    name: str
+
+    def get(self) -> Any:
+        return vars(self.owner)[self.name]
+
+    def set(self, value: Any) -> None:
+        setattr(self.owner, self.name, value)
+
+    @property
+    def identity(self) -> tuple[int, object]:
+        return id(vars(self.owner)), self.name
+
+
+@dataclass(frozen=True)
+class TupleSlot:
+    """A member of a tuple, such as ``betas.0``: the whole tuple is replaced."""
+
+    home: Slot
+    index: int
+
+    def get(self) -> Any:
+        return self.home.get()[self.index]
+
+    def set(self, value: Any) -> None:
+        old = self.home.get()
+        members = (*old[: self.index], value, *old[self.index + 1 :])
+        # A namedtuple takes its members one by one.
+        self.home.set(type(old)(*members) if hasattr(old, "_fields") else type(old)(members))
+
+    @property
+    def identity(self) -> tuple[int, object]:
+        return (self.home.identity[0], (self.home.identity[1], self.index))
+
+
+@dataclass
+class Target:
+    """One place to write to. The kind of value found there (float, int, 0-d tensor) is kept.
+
+    Args:
+        name: The name it is reported under.
+        slot: The place.
+        round: Whether an int target rounds, half up; otherwise fractions are an error.
+        as_float: Whether an int found there gives way to floats.
+    """
+
+    name: str
+    slot: Slot
+    round: bool = False
+    as_float: bool = False
+
+    def __post_init__(self) -> None:
+        value = self.slot.get()
+        self.in_place = isinstance(value, torch.Tensor)
+        self.whole = isinstance(value, int) and not self.as_float
+        if isinstance(value, torch.nn.Parameter):
+            raise AnnealError(self.name, "is a learnable Parameter, which the optimizer writes; keep it in a buffer")
+        if isinstance(value, torch.Tensor):
+            if value.dim() != 0:
+                raise AnnealError(self.name, f"is a tensor of shape {tuple(value.shape)}; only 0-d tensors take a value")
+            if value.dtype == torch.bool or value.is_complex():
+                raise AnnealError(self.name, f"is a tensor of {value.dtype}; a schedule gives numbers")
+            self.whole = not value.is_floating_point()
+        elif value is None:
+            raise AnnealError(self.name, "is None; give it a number to start from")
+        elif isinstance(value, bool) or not isinstance(value, int | float):
+            what = f"is {quote(value)}" if isinstance(value, bool | str) else f"holds a {type(value).__name__}"
+            raise AnnealError(self.name, f"{what}; a schedule gives numbers")
+
+    def read(self) -> float | int:
+        """The value now in force, as a Python number."""
+        value = self.slot.get()
+        return value.item() if isinstance(value, torch.Tensor) else value
+
+    def cast(self, value: float) -> float | int:
+        """The value as this target would hold it.
+
+        Raises:
+            AnnealError: For NaN and infinities, and for fractions on an int target.
+        """
+        if not math.isfinite(value):
+            raise AnnealError(self.name, f"must be a finite number, got {value}")
+        if not self.whole:
+            return float(value)
+        if self.round:
+            return math.floor(value + 0.5)
+        if value != int(value):
+            what = f"holds an int and its schedule gives {value:g}"
+            raise AnnealError(self.name, f"{what}; write {self.read()}.0 in the module, or set round: true")
+        return int(value)
+
+    def write(self, value: float) -> None:
+        """Put a value in force."""
+        cast = self.cast(value)
+        if self.in_place:
+            # Filled in place: a compiled module or optimizer that holds the tensor sees it and never recompiles.
+            with torch.no_grad():
+                self.slot.get().fill_(cast)
+        else:
+            self.slot.set(cast)
+
+    @property
+    def shortcut(self) -> tuple[MutableMapping[Any, Any], Any] | None:
+        """The dictionary and key that a float may be stored under directly, without a check; ``None`` if not so."""
+        plain = isinstance(self.slot, ItemSlot) and type(self.slot.container) is dict
+        if self.in_place or self.whole or not plain:
+            return None
+        return self.slot.container, self.slot.key
