@@ -1,5 +1,6 @@
 """Reads annealing settings (a mapping, OmegaConf or a YAML file) into rules. Imports neither torch nor OmegaConf,
-unless a file has to be read."""
+unless a file has to be read.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +12,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from lightning_anneal.checks import choice, count, flag, number, positive
-from lightning_anneal.clock import Interval, Length
+from lightning_anneal.clock import Interval, Length, Lengths
 from lightning_anneal.errors import AnnealError, quote, suggestion
 from lightning_anneal.recipes import (
+    ANY_RUN,
     CycleRecipe,
     MilestonesRecipe,
     RampRecipe,
@@ -205,18 +207,12 @@ def _ramp(cls: Callable[..., Schedule], **extra: float | None) -> _Strategy:
             {k: positive(f"{where}.{k}", v) for k, v in given.items()},
         )
         if start is not None:
-            _try(recipe, where)
+            # With any length, so that ends that can't be are found now and not when training starts.
+            recipe.build(Lengths(where, "epoch", ANY_RUN), None)
         return recipe
 
     required = ("end_value", *(k for k, default in extra.items() if default is None))
     return _Strategy(read, (*_RAMP, *extra), required)
-
-
-def _try(recipe: RampRecipe, where: str) -> None:
-    """Build with any length, so that ends that can't be are found now and not when training starts."""
-    from lightning_anneal.clock import Horizon, Lengths
-
-    recipe.build(Lengths(where, "epoch", Horizon(2.0, None, lambda: 1.0)), None)
 
 
 def _read_constant(where: str, settings: Settings) -> Recipe:

@@ -97,6 +97,6 @@ def _check(line: Line, resolved: Resolved) -> None:
         target.cast(line.curve(turn * rule.frequency))
     if rule.eval_value is not None:
         target.cast(rule.eval_value)
-    if rule.as_tensor and not target.in_place:
-        if resolved.home != "model" or target.shortcut is None:
-            raise AnnealError(f"{rule.name}.as_tensor", "only a float attribute of a module can become a tensor")
+    becomes_tensor = rule.as_tensor and not target.in_place
+    if becomes_tensor and (resolved.home != "model" or target.shortcut is None):
+        raise AnnealError(f"{rule.name}.as_tensor", "only a float attribute of a module can become a tensor")

@@ -16,6 +16,7 @@ from lightning_anneal.config import read_file, read_rules
 from lightning_anneal.errors import AnnealError, quote, suggestion
 from lightning_anneal.lines import Line, build_lines
 from lightning_anneal.rules import Rule
+from lightning_anneal.schedules import Schedule
 from lightning_anneal.state import Found, read_state, write_state
 from lightning_anneal.targets.path import parse_path
 from lightning_anneal.targets.resolve import Resolved, Roots, home_of, resolve
@@ -46,7 +47,8 @@ class Change:
         return f"{self.name}: {self.old:g} -> {self.new:g} ({self.interval} {self.t})"
 
 
-def _say(change: Change) -> None:
+def say(change: Change) -> None:
+    """Tell of a change at INFO, on the logger ``lightning_anneal``."""
     log.info("%s", change)
 
 
@@ -89,12 +91,13 @@ class AnnealingManager:
         self._start_with(read_rules(params))
         per_epoch = None if steps_per_epoch is None else number("steps_per_epoch", steps_per_epoch)
         self._horizon = Horizon(None if epochs is None else number("epochs", epochs), None, lambda: per_epoch)
-        self.look_up(_roots(objects or {}, owner), self._horizon)
+        self.find_targets(_roots(objects or {}, owner))
+        self.find_starts(self._horizon)
         self.build(self._horizon)
 
     @classmethod
     def of_rules(cls, rules: Iterable[Rule]) -> AnnealingManager:
-        """A manager whose targets come later, by `look_up` and `build`: that of a callback."""
+        """A manager whose targets come later, by `find_targets`, `find_starts` and `build`: that of a callback."""
         manager = cls.__new__(cls)
         manager._horizon = Horizon()
         manager._start_with(tuple(rules))
@@ -106,7 +109,7 @@ class AnnealingManager:
             if rule.eval_value is not None and home != "model":
                 raise AnnealError(f"{rule.name}.eval_value", f"is for values of the module, not of the {home}")
         self.rules = rules
-        self.on_change: Callable[[Change], None] = _say
+        self.on_change: Callable[[Change], None] = say
         self.forget()
 
     def forget(self) -> None:
@@ -124,31 +127,39 @@ class AnnealingManager:
 
     # -- binding to a run -----------------------------------------------------------------------------------------
 
-    def look_up(self, roots: Roots, horizon: Horizon, *, homes: Iterable[str] | None = None) -> None:
-        """Find the targets, and the start values and lengths that no earlier start has found. Writes nothing.
+    def find_targets(self, roots: Roots, *, homes: Iterable[str] | None = None) -> None:
+        """Find every place the rules write to. Writes nothing.
 
         Args:
             roots: What paths start from.
-            horizon: The length of the run.
             homes: The kinds of root that are there; rules that start from others are left out.
 
         Raises:
-            AnnealError: If a path leads nowhere, two lead to the same place, or a length can't be known.
+            AnnealError: If a path leads nowhere, or two lead to the same place.
         """
         wanted = [r for r in self.rules if homes is None or home_of(r, parse_path(r.name, r.path)) in homes]
-        self._resolved = {rule.name: resolve(rule, roots) for rule in wanted}
+        resolved = {rule.name: resolve(rule, roots) for rule in wanted}
         taken: dict[tuple[int, object], str] = {}
-        for target in (t for resolved in self._resolved.values() for t in resolved.targets):
+        for target in (t for r in resolved.values() for t in r.targets):
             if (other := taken.setdefault(target.slot.identity, target.name)) != target.name:
                 raise AnnealError(target.name, f"the same place as '{other}'; keep one of them")
+        self._resolved = resolved
+
+    def find_starts(self, horizon: Horizon) -> Found:
+        """Find the start values and lengths that no earlier start has found, and return all of them.
+
+        Raises:
+            AnnealError: If a length can't be known.
+        """
         found = dict(self.found)
-        for rule in wanted:
-            if rule.name not in found:
+        for rule in self.rules:
+            if rule.name in self._resolved and rule.name not in found:
                 starts = [float(target.read()) for target in self._resolved[rule.name].targets]
                 lengths = Lengths(rule.name, rule.interval, horizon)
                 rule.recipe.build(lengths, starts[0] if rule.recipe.needs_start else None)
                 found[rule.name] = {"start": starts, "lengths": lengths.found}
         self.found = found
+        return found
 
     def build(self, horizon: Horizon) -> None:
         """Build the schedules from what was found. Writes nothing.
@@ -159,7 +170,7 @@ class AnnealingManager:
         self._lines = [
             line
             for rule in self.rules
-            if rule.name in self._resolved
+            if rule.name in self._resolved and rule.name in self.found
             for line in build_lines(rule, self._resolved[rule.name], self.found[rule.name], horizon)
         ]
 
@@ -186,7 +197,12 @@ class AnnealingManager:
     @property
     def bound(self) -> bool:
         """Whether the rules have their targets."""
-        return bool(self._lines)
+        return bool(self._resolved)
+
+    @property
+    def targets(self) -> list[Target]:
+        """Every place that is written to."""
+        return [target for resolved in self._resolved.values() for target in resolved.targets]
 
     @property
     def shadowed(self) -> list[str]:
@@ -194,14 +210,18 @@ class AnnealingManager:
         return [name for name, resolved in self._resolved.items() if resolved.shadowed]
 
     @property
-    def places(self) -> dict[tuple[int, object], str]:
-        """Every place that is written to, with the name of its parameter."""
-        return {line.target.slot.identity: line.target.name for line in self._lines}
-
-    @property
     def values(self) -> dict[str, float]:
         """The values now in force; after a run, the last ones."""
-        return {line.target.name: line.target.read() for line in self._lines} or dict(self._last_values)
+        return {target.name: target.read() for target in self.targets} or dict(self._last_values)
+
+    def values_of(self, names: Iterable[str]) -> dict[str, float]:
+        """The values now in force of some rules."""
+        return {t.name: t.read() for name in names if name in self._resolved for t in self._resolved[name].targets}
+
+    @property
+    def schedules(self) -> dict[str, Schedule]:
+        """The schedules, once they are built."""
+        return {line.target.name: line.curve for line in self._lines}
 
     def names(self, interval: Interval) -> list[str]:
         """The parameters that move by epoch, or by step."""
@@ -310,10 +330,11 @@ class AnnealingManager:
     def enter_eval(self) -> None:
         """Put the ``eval_value`` of each rule that has one in force, until `leave_eval`."""
         if not self._set_aside:
-            for line in self._lines:
-                if line.rule.eval_value is not None:
-                    self._set_aside.append((line.target, line.target.read()))
-                    line.target.write(line.rule.eval_value)
+            for rule in self.rules:
+                if rule.eval_value is not None and rule.name in self._resolved:
+                    for target in self._resolved[rule.name].targets:
+                        self._set_aside.append((target, target.read()))
+                        target.write(rule.eval_value)
 
     def leave_eval(self) -> None:
         """Put back what `enter_eval` found."""

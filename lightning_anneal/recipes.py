@@ -10,11 +10,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from lightning_anneal.clock import Length, Lengths
+from lightning_anneal.clock import Horizon, Length, Lengths
 from lightning_anneal.errors import AnnealError
 from lightning_anneal.schedules import Cyclical, Milestones, Schedule, Sequence, WarmRestart
 from lightning_anneal.schedules.beta import SINGLE, beta_schedule, beta_type
 from lightning_anneal.schedules.callables import FromCallable
+
 
 class Recipe(Protocol):
     """Builds one schedule once the run is known."""
@@ -46,6 +47,9 @@ def _named(lengths: Lengths, keys: Mapping[str, str], make: Callable[[], Schedul
         where = f"{lengths.where}.{lengths.prefix}{keys.get(field_name, field_name)}"
         raise AnnealError(where, error.what) from None
 
+
+ANY_RUN = Horizon(1e6, None, lambda: 1e3)
+"""A run in which every length can be known, to try settings in before there is a real one."""
 
 RAMP_KEYS = {"start": "start_value", "end": "end_value", "duration": "total_steps"}
 CYCLE_KEYS = {"period": "cycle_length", "low": "min_value", "high": "max_value", "wave": "wave_type"}
@@ -183,8 +187,17 @@ class BetaRecipe:
         return False
 
     def build(self, lengths: Lengths, start: float | None) -> Schedule:
-        numbers = _beta_numbers(lengths, self.kind, self.params)
-        return _named(lengths, {}, lambda: beta_schedule(self.kind, numbers))
+        try:
+            return beta_schedule(self.kind, _beta_numbers(lengths, self.kind, self.params))
+        except AnnealError as error:
+            # The rule's name takes the place of classes and types, which the user has written nowhere here.
+            keys = [k for k in error.where.split(".") if k not in SINGLE and not k.endswith("BetaScheduler")]
+            keys = keys[1:] if keys[:1] == [lengths.where] else keys
+            raise AnnealError(".".join([lengths.where, *keys]), error.what) from None
+
+    def check(self, where: str) -> None:
+        """Build with a run of any length, so that what the parameters alone show is told now."""
+        self.build(Lengths(where, "epoch", ANY_RUN), None)
 
 
 def _beta_numbers(lengths: Lengths, kind: str, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -198,7 +211,5 @@ def _beta_numbers(lengths: Lengths, kind: str, params: Mapping[str, Any]) -> dic
     if kind == "warm_restart" and isinstance(base, Mapping):
         inner = beta_type(numbers.get("base_scheduler_type"))
         if inner in SINGLE:
-            numbers["base_scheduler_kwargs"] = _beta_numbers(
-                lengths.within("base_scheduler_kwargs", None), inner, base
-            )
+            numbers["base_scheduler_kwargs"] = _beta_numbers(lengths.within("base_scheduler_kwargs", None), inner, base)
     return numbers

@@ -41,7 +41,9 @@ class Milestones(Schedule):
     # Written out because the argument ``values`` has the name of a method.
     def __init__(self, values: Mapping[Any, float], initial: float | None = None) -> None:
         if not isinstance(values, Mapping) or not values:
-            raise AnnealError("Milestones.values", f"must be a mapping such as {{0: 1.0, 30: 0.1}}, got {quote(values)}")
+            raise AnnealError(
+                "Milestones.values", f"must be a mapping such as {{0: 1.0, 30: 0.1}}, got {quote(values)}"
+            )
         points = sorted(
             (number("Milestones.values", t), number(f"Milestones.values[{quote(t)}]", v)) for t, v in values.items()
         )

@@ -1,0 +1,1 @@
+"""Targets: the places in a live run that values are written to."""

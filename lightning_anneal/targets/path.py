@@ -32,7 +32,7 @@ def parse_path(where: str, path: str) -> tuple[str, ...]:
         >>> parse_path("x", "model._trainer")
         Traceback (most recent call last):
         ...
-        lightning_anneal.errors.AnnealError: x: '_trainer' is private; only names without a leading underscore can be annealed
+        lightning_anneal.errors.AnnealError: x: '_trainer' is private; names with a leading underscore can't be annealed
     """
     if not path or len(path) > _LONGEST:
         raise AnnealError(where[:60], f"a path has 1 to {_LONGEST} characters, got {len(path)}")
@@ -42,7 +42,7 @@ def parse_path(where: str, path: str) -> tuple[str, ...]:
         if _SEGMENT.fullmatch(segment):
             continue
         if segment.startswith("_"):
-            what = f"{quote(segment)} is private; only names without a leading underscore can be annealed"
+            what = f"{quote(segment)} is private; names with a leading underscore can't be annealed"
         elif "[" in segment or "]" in segment:
             what = f"{quote(segment)} has brackets; write indices with dots, as in 'net.0.p'"
         else:

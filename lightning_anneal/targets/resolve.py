@@ -90,11 +90,18 @@ def resolve(rule: Rule, roots: Roots) -> Resolved:
     several = "*" in segments
     if several and home != "optimizer":
         raise AnnealError(rule.name, "'*' stands for the parameter groups of an optimizer and nothing else")
+    # torch's own default for weight_decay is the int 0, and people write gradient_clip_val=1: both mean floats.
+    as_float = rule.as_float or home == "optimizer" or key == "gradient_clip_val"
+    rounds = rule.round or (home == "trainer" and key == "accumulate_grad_batches")
     targets = tuple(
-        Target(f"{rule.name}/{label}" if several else rule.name, slot, rule.round, rule.as_float)
-        for label, slot in named
+        Target(_group_name(rule.name, label) if several else rule.name, slot, rounds, as_float) for label, slot in named
     )
     return Resolved(targets, home, key, shadowed)
+
+
+def _group_name(name: str, group: str) -> str:
+    """The name of one group's parameter: the group in the place of ``*``, or behind a name of the user's own."""
+    return name.replace("*", group) if "*" in name else f"{name}/{group}"
 
 
 def _without(prefix: str, rule: Rule, segments: tuple[str, ...]) -> tuple[str, ...]:

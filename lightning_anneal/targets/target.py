@@ -110,7 +110,9 @@ class Target:
             raise AnnealError(self.name, "is a learnable Parameter, which the optimizer writes; keep it in a buffer")
         if isinstance(value, torch.Tensor):
             if value.dim() != 0:
-                raise AnnealError(self.name, f"is a tensor of shape {tuple(value.shape)}; only 0-d tensors take a value")
+                raise AnnealError(
+                    self.name, f"is a tensor of shape {tuple(value.shape)}; only 0-d tensors take a value"
+                )
             if value.dtype == torch.bool or value.is_complex():
                 raise AnnealError(self.name, f"is a tensor of {value.dtype}; a schedule gives numbers")
             self.whole = not value.is_floating_point()
@@ -155,7 +157,7 @@ class Target:
     @property
     def shortcut(self) -> tuple[MutableMapping[Any, Any], Any] | None:
         """The dictionary and key that a float may be stored under directly, without a check; ``None`` if not so."""
-        plain = isinstance(self.slot, ItemSlot) and type(self.slot.container) is dict
-        if self.in_place or self.whole or not plain:
+        slot = self.slot
+        if self.in_place or self.whole or not isinstance(slot, ItemSlot) or type(slot.container) is not dict:
             return None
-        return self.slot.container, self.slot.key
+        return slot.container, slot.key

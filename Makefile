@@ -1,0 +1,34 @@
+# Everything runs in .venv, which every target sets up first. PYTHON may name another interpreter (3.10 or newer).
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test test-all bench format clean
+
+demo: $(READY)
+	$(BIN)/lightning-anneal fit --config configs/cyclical_beta.yaml
+
+test: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+test-all: test
+
+bench: $(READY)
+	$(BIN)/python benchmarks/step_cost.py
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# constraints.txt pins the set that is tested; without it pip would fetch a torch build of many GB.
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[plot,examples,dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Models and data that the configs name, and a short script."""

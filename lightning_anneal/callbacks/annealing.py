@@ -1,0 +1,57 @@
+"""HyperparamAnnealingCallback: any hyperparameter of a run, by settings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lightning_anneal.callbacks.base import RuleCallback
+from lightning_anneal.config import read_rules
+from lightning_anneal.errors import AnnealError, quote
+
+
+class HyperparamAnnealingCallback(RuleCallback):
+    """Anneals hyperparameters of the module, its hparams, the optimizers, the datamodule and the trainer.
+
+    Values are logged as ``Annealing/<name>``: those by epoch at the first step of every epoch, those by step every
+    ``log_every_n_steps``. ``trainer.callback_metrics`` has them before each validation and at the end of each epoch.
+
+    Args:
+        annealing_params: ``{name: settings}``. Settings are a mapping with a ``strategy`` and its keys, or in code a
+            schedule or any callable of ``t``. The name is also the path, unless ``attr_name`` gives another.
+        name: Needed where a Trainer has two of these callbacks: it tells their states apart in a checkpoint.
+        prog_bar: Names of parameters that stand in the progress bar.
+        on_horizon_change: What becomes of relative lengths when a run is resumed with another length. ``"keep"``:
+            they stay as they were found at the first start.
+
+    Raises:
+        AnnealError: For a mistake that the settings alone show; when fit starts, for a path that leads nowhere.
+
+    Example:
+        >>> from lightning_anneal import Cosine
+        >>> callback = HyperparamAnnealingCallback({
+        ...     "temperature": Cosine(1.0, 0.1, 20),
+        ...     "optimizer.param_groups.0.weight_decay": {"strategy": "linear", "end_value": 0.0, "total_steps": "50%"},
+        ... })
+        >>> HyperparamAnnealingCallback({"temperature": {"strategy": "cosin"}})
+        Traceback (most recent call last):
+        ...
+        lightning_anneal.errors.AnnealError: temperature.strategy: unknown strategy 'cosin'; did you mean 'cosine'?
+    """
+
+    # A bare ``dict``: inside a value typed ``Any`` LightningCLI would import and call any ``class_path`` it meets.
+    def __init__(
+        self,
+        annealing_params: dict | None = None,  # type: ignore[type-arg]
+        *,
+        name: str | None = None,
+        prog_bar: Sequence[str] = (),
+        on_horizon_change: str = "keep",
+    ) -> None:
+        if annealing_params is None:
+            raise AnnealError("annealing_params", "missing; give {name: settings}")
+        if on_horizon_change != "keep":
+            raise AnnealError("on_horizon_change", f"must be 'keep', got {quote(on_horizon_change)}")
+        super().__init__(read_rules(annealing_params), name, prog_bar)
+
+    def _tag(self, name: str) -> str:
+        return f"Annealing/{name}"

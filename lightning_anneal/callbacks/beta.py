@@ -1,0 +1,224 @@
+"""BetaScheduleCallback: the weight of a VAE's KL term, or both weights of a hierarchical one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+
+from lightning_anneal import report
+from lightning_anneal.callbacks.base import RuleCallback
+from lightning_anneal.checks import flag, number
+from lightning_anneal.config import plain, read_file, read_timing
+from lightning_anneal.errors import AnnealError, quote, suggestion
+from lightning_anneal.recipes import BetaRecipe
+from lightning_anneal.rules import Rule
+from lightning_anneal.schedules.beta import WarmRestartBetaScheduler, beta_type
+
+WEIGHTS = {"global_kl_weight": "global", "local_kl_weight": "local"}
+"""The two weights of a hierarchical model, and the part of the scheduler that each comes from."""
+
+_FROM_CONFIG = (
+    "beta_scheduler_type",
+    "beta_scheduler_params",
+    "hierarchical_beta_config",
+    "use_hierarchical_model",
+    "eval_beta",
+)
+
+
+class BetaScheduleCallback(RuleCallback):
+    """Writes beta, the weight of the KL term, into the module before each epoch (or step), always as a float.
+
+    With type ``hierarchical`` it writes ``global_kl_weight`` and ``local_kl_weight``. Logged are
+    ``Beta_Schedule/beta`` (or both weights, also in one chart), ``Beta_Schedule/Restart/*`` where the schedule
+    restarts, and every ``log_every_n_steps`` ``Batch/Beta``, ``Batch/KL_Loss`` and ``Batch/Total_Loss``, the losses
+    from what ``training_step`` returns under ``"kl_loss"`` and ``"loss"``.
+
+    Args:
+        beta_scheduler_type: ``constant``, ``linear``, ``cosine``, ``exponential``, ``cyclical``, ``warm_restart`` or
+            ``hierarchical``.
+        beta_scheduler_params: The parameters of that scheduler, as for `get_beta_scheduler`; lengths may have units
+            (``warmup_epochs: "30%"``).
+        use_hierarchical_model: Says that the model has two KL terms, which takes type ``hierarchical``.
+        attr_name: Path of beta in the module.
+        eval_beta: A beta that is in force while validating, testing and predicting. While beta moves, the ``val_loss``
+            of two epochs are sums with different weights: the loss of a better model can be the greater one, and
+            EarlyStopping and ModelCheckpoint choose by it. With ``eval_beta: 1.0`` it is the negative ELBO in every
+            epoch.
+        interval: ``"epoch"`` (the default) or ``"step"``: what the scheduler's lengths count.
+        frequency: Update at every n-th epoch (or step).
+        scheduler_configs: Both of these in one mapping, as for LR schedulers.
+        name: Needed where a Trainer has two of these callbacks.
+        prog_bar: ``["beta"]`` shows it in the progress bar.
+
+    Raises:
+        AnnealError: For a mistake that the arguments alone show; when fit starts, for a module without that attribute.
+
+    Example:
+        >>> callback = BetaScheduleCallback("cyclical", {"cycle_length": 10, "max_beta": 4.0}, eval_beta=1.0)
+        >>> BetaScheduleCallback("cyclical", {"cycle_lenght": 10})
+        Traceback (most recent call last):
+        ...
+        lightning_anneal.errors.AnnealError: beta: unknown parameter 'cycle_lenght'; did you mean 'cycle_length'?
+    """
+
+    # Bare ``dict`` for the reason given in HyperparamAnnealingCallback.
+    def __init__(
+        self,
+        beta_scheduler_type: str,
+        beta_scheduler_params: dict | None = None,  # type: ignore[type-arg]
+        *,
+        use_hierarchical_model: bool = False,
+        attr_name: str = "beta",
+        eval_beta: float | None = None,
+        interval: str | None = None,
+        frequency: int | None = None,
+        scheduler_configs: dict | None = None,  # type: ignore[type-arg]
+        name: str | None = None,
+        prog_bar: Sequence[str] = (),
+    ) -> None:
+        kind = beta_type(beta_scheduler_type)
+        params = plain("beta_scheduler_params", beta_scheduler_params or {})
+        if not isinstance(params, dict):
+            raise AnnealError("beta_scheduler_params", f"must be a mapping, got {quote(params)}")
+        self._hierarchical = kind == "hierarchical"
+        if flag("use_hierarchical_model", use_hierarchical_model) and not self._hierarchical:
+            raise AnnealError("use_hierarchical_model", f"needs beta_scheduler_type 'hierarchical', got {quote(kind)}")
+        timing = {"interval": interval, "frequency": frequency, "scheduler_configs": scheduler_configs}
+        unit, every = read_timing("beta", timing)
+
+        def rule(weight: str, path: str, kind: str, params: dict[str, Any]) -> Rule:
+            recipe = BetaRecipe(kind, params)
+            recipe.check(weight)
+            return Rule(
+                weight,
+                recipe,
+                path,
+                object="model",
+                interval=unit,
+                frequency=every,
+                eval_value=None if eval_beta is None else number("eval_beta", eval_beta),
+                as_float=True,
+            )
+
+        if self._hierarchical:
+            if attr_name != "beta":
+                raise AnnealError("attr_name", "a hierarchical model has global_kl_weight and local_kl_weight")
+            rules = [rule(weight, weight, *_part(params, part)) for weight, part in WEIGHTS.items()]
+            _no_other_key("hierarchical", params, [f"{part}_scheduler" for part in WEIGHTS.values()])
+        else:
+            rules = [rule("beta", attr_name, kind, params)]
+        super().__init__(rules, name, prog_bar)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any] | str | Path, **arguments: Any) -> BetaScheduleCallback:
+        """The callback that a training config describes.
+
+        Args:
+            config: ``{"training": {"beta_scheduler_type": ..., "beta_scheduler_params": {...},
+                "use_hierarchical_model": ..., "eval_beta": ...}}``, or the path of a JSON or YAML file that holds it.
+                ``hierarchical_beta_config`` is another name for the params of type ``hierarchical``, as a mapping or
+                as a file's path. Other keys, such as ``num_epochs``, are left alone.
+            arguments: Further arguments of the callback.
+
+        Raises:
+            AnnealError: For a misspelled ``beta_*`` key, or anything the constructor refuses.
+
+        Example:
+            >>> training = {"num_epochs": 20, "beta_scheduler_type": "linear"}
+            >>> training["beta_scheduler_params"] = {"max_beta": 1.0, "warmup_epochs": 10}
+            >>> callback = BetaScheduleCallback.from_config({"training": training})
+        """
+        folder = Path()
+        if isinstance(config, str | Path):
+            folder, config = Path(config).parent, read_file(config)
+        config = plain("config", config)
+        training = config.get("training") if isinstance(config, Mapping) else None
+        if not isinstance(training, Mapping):
+            raise AnnealError("training", 'must be a mapping such as {"beta_scheduler_type": "linear", ...}')
+        _check_config_keys(training)
+        if "beta_scheduler_type" not in training:
+            raise AnnealError("training.beta_scheduler_type", "missing")
+        params = training.get("beta_scheduler_params")
+        nested = training.get("hierarchical_beta_config")
+        if nested is not None:
+            if params:
+                raise AnnealError("training.hierarchical_beta_config", "beta_scheduler_params says it too; keep one")
+            params = read_file(folder / nested) if isinstance(nested, str) else nested
+        given = {k: training[k] for k in ("use_hierarchical_model", "eval_beta") if training.get(k) is not None}
+        return cls(training["beta_scheduler_type"], params, **{**given, **arguments})
+
+    def _tag(self, name: str) -> str:
+        return f"Beta_Schedule/{name}"
+
+    def _at_epoch_start(self, trainer: Trainer, step: int) -> None:
+        values = self.values
+        metrics = self._tagged(values)
+        for weight, schedule in self._manager.schedules.items():
+            if isinstance(schedule, WarmRestartBetaScheduler):
+                info = schedule.get_restart_info(self._now(weight))
+                part = f"{WEIGHTS[weight]}/" if self._hierarchical else ""
+                for key in ("last_restart_epoch", "epochs_since_restart", "is_restart_epoch"):
+                    metrics[f"Beta_Schedule/Restart/{part}{key}"] = float(info[key])
+        report.log_values(trainer, metrics, step)
+        if self._hierarchical:
+            both = {weight.removesuffix("_kl_weight"): value for weight, value in values.items()}
+            report.log_together(trainer, "Beta_Schedule/Hierarchical_Comparison", both, step)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Log ``Batch/*`` with the last batch of a step that is due."""
+        step = report.batch_step(trainer)
+        if not report.is_due(trainer, step) or self._count(trainer) == self._steps_done:
+            return
+        metrics = {f"Batch/{_title(name)}": value for name, value in self.values.items()}
+        if isinstance(outputs, Mapping):
+            # Lightning has divided the loss by the number of batches it accumulates.
+            scales = {"loss": trainer.accumulate_grad_batches, "kl_loss": 1}
+            for key, tag in (("kl_loss", "Batch/KL_Loss"), ("loss", "Batch/Total_Loss")):
+                value = outputs.get(key)
+                if isinstance(value, torch.Tensor | float | int):
+                    metrics[tag] = float(value) * scales[key]
+        report.log_values(trainer, metrics, step)
+
+    def _now(self, weight: str) -> int:
+        return self._manager.step_in_force if weight in self._step_names else self._manager.epoch
+
+
+def _title(weight: str) -> str:
+    """The name of a weight in a batch tag: ``global_kl_weight`` is ``Global_KL_Weight``."""
+    return "_".join("KL" if word == "kl" else word.capitalize() for word in weight.split("_"))
+
+
+def _part(params: dict[str, Any], part: str) -> tuple[str, dict[str, Any]]:
+    """Type and parameters of one part of a hierarchical scheduler."""
+    where = f"hierarchical.{part}_scheduler"
+    settings = params.get(f"{part}_scheduler")
+    if not isinstance(settings, dict):
+        what = "missing" if settings is None else f"must be a mapping, got {quote(settings)}"
+        raise AnnealError(where, f'{what}; write {{"type": "linear", "max_beta": 1.0, ...}}')
+    if "type" not in settings:
+        raise AnnealError(f"{where}.type", "missing")
+    return beta_type(settings["type"]), {k: v for k, v in settings.items() if k != "type"}
+
+
+def _no_other_key(where: str, params: dict[str, Any], known: list[str]) -> None:
+    for key in params:
+        if key not in known:
+            raise AnnealError(where, f"unknown parameter {quote(key)}{suggestion(key, known)}")
+
+
+def _check_config_keys(training: Mapping[str, Any]) -> None:
+    """Refuse what was surely meant for this callback and is misspelled; other keys are none of its business."""
+    for key in training:
+        ours = str(key).lower().startswith(("beta_", "hierarchical_", "use_hier"))
+        # Close enough for "bata_scheduler_type", and not for "lr_scheduler_type".
+        ours = ours or bool(get_close_matches(str(key)[:60], _FROM_CONFIG, n=1, cutoff=0.88))
+        if ours and key not in _FROM_CONFIG:
+            raise AnnealError("training", f"unknown key {quote(key)}{suggestion(key, _FROM_CONFIG)}")
