@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -41,7 +42,8 @@ class DigitsReport(Callback):
 
         epochs, betas, reconstructions, kls = zip(*self.rows, strict=True)
         figure = Figure(figsize=(9, 8), layout="constrained")
-        upper, lower = figure.subfigures(2, 1, height_ratios=[3, 1.3])
+        panels: Any = figure.subfigures(2, 1, height_ratios=[3, 1.3])
+        upper, lower = panels
         axes = upper.subplots(3, 1, sharex=True)
         curves = [("beta", betas, "#0b3c5d"), ("reconstruction (nats)", reconstructions, "#d9822b")]
         for axis, (label, values, color) in zip(axes, [*curves, ("KL (nats)", kls, "#3b8d5a")], strict=True):

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from omegaconf import OmegaConf
 
-from lightning_anneal.errors import AnnealError
-from lightning_anneal.overrides import apply_overrides
+from lightning_anneal.callback_configs import check_callbacks
+from lightning_anneal.errors import AnnealError, quote
+from lightning_anneal.overrides import apply_override, take_overrides
 
 _USAGE_ERROR = 2
 
@@ -22,11 +25,12 @@ class _Parser(LightningArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print what is wrong and exit with status 2."""
         cause = _anneal_error(ex)
-        _fail(str(cause) if cause else _last_words(message))
+        print(f"error: {cause or ' '.join(message.split())}", file=sys.stderr)
+        sys.exit(_USAGE_ERROR)
 
 
 class AnnealCLI(LightningCLI):
-    """LightningCLI for models and data by ``class_path``; a mistake in the annealing part is told in one line."""
+    """LightningCLI in which an `AnnealError` stays one, whatever was raised around it."""
 
     def instantiate_classes(self) -> None:
         """Build model, data and trainer."""
@@ -48,10 +52,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0, or 2 for a mistake in a config.
     """
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    command_line = sys.argv
     # Models are named by their import path, and a project's own lie in the folder the command is run from.
     sys.path.insert(0, os.getcwd())
     try:
+        # LightningCLI reads it from here, and so do the processes that DDP starts.
+        sys.argv = [sys.argv[0], *_prepared(sys.argv[1:] if arguments is None else arguments)]
         AnnealCLI(
             LightningModule,
             LightningDataModule,
@@ -59,12 +65,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
             subclass_mode_data=True,
             parser_class=_Parser,
             save_config_kwargs={"overwrite": True},
-            args=apply_overrides(given),
         )
     except AnnealError as error:
         print(f"error: {error}", file=sys.stderr)
         return _USAGE_ERROR
+    finally:
+        sys.argv = command_line
     return 0
+
+
+def _prepared(arguments: Sequence[str]) -> list[str]:
+    """The command line with its overrides worked into its configs, whose callbacks have been looked at."""
+    words, overrides = take_overrides(arguments)
+    configs: dict[int, Any] = {}
+    for i, word in enumerate(words):
+        if word in ("--config", "-c") and i + 1 < len(words):
+            configs[i + 1] = _load(words[i + 1])
+        elif word.startswith("--config="):
+            configs[i] = _load(word.removeprefix("--config="))
+    for override in overrides:
+        apply_override(list(configs.values()), override)
+    for i, config in configs.items():
+        check_callbacks(config)
+        if overrides:
+            # The parser takes a config's text as well as its path.
+            words[i] = ("--config=" if words[i].startswith("--config=") else "") + json.dumps(config)
+    return words
+
+
+def _load(path: str) -> Any:
+    try:
+        if path.lstrip().startswith("{"):  # a config's text, as the processes that DDP starts are given it
+            return OmegaConf.to_container(OmegaConf.create(path), resolve=False)
+        # Interpolations stay as they are: LightningCLI, which is to read this, has its own mind about them.
+        return OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    except OSError:
+        raise AnnealError("--config", f"no such file {quote(path)}") from None
+    except Exception as error:
+        raise AnnealError("--config", f"{quote(path)} can't be read: {' '.join(str(error).split())[:120]}") from None
 
 
 def _anneal_error(error: BaseException | None) -> AnnealError | None:
@@ -76,16 +114,6 @@ def _anneal_error(error: BaseException | None) -> AnnealError | None:
         seen.add(id(error))
         error = error.__cause__ or error.__context__
     return None
-
-
-def _last_words(message: str) -> str:
-    """A message of many lines as one."""
-    return " ".join(message.split())
-
-
-def _fail(line: str) -> NoReturn:
-    print(f"error: {line}", file=sys.stderr)
-    sys.exit(_USAGE_ERROR)
 
 
 if __name__ == "__main__":

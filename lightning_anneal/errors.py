@@ -54,7 +54,9 @@ def suggestion(name: object, known: Iterable[object]) -> str:
     """
     names = sorted({str(k) for k in known})
     folded = {n.lower(): n for n in names}
-    near = get_close_matches(str(name)[:_LONGEST_QUOTE].lower(), folded, n=1, cutoff=0.6)
+    word = str(name)[:_LONGEST_QUOTE].lower()
+    # One wrong letter in a name of two or three weighs more.
+    near = get_close_matches(word, folded, n=1, cutoff=0.6 if len(word) > 3 else 0.5)
     if near:
         return f"; did you mean {folded[near[0]]!r}?"
     listed = ", ".join(names)

@@ -6,7 +6,6 @@ the config, and the outcome is handed to LightningCLI in place of the file.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -18,34 +17,13 @@ from lightning_anneal.errors import AnnealError, quote, suggestion
 _SEGMENT = re.compile(r"\.?([^.\[\]=]+)|\[([^\]]+)\]")
 
 
-def apply_overrides(arguments: Sequence[str]) -> list[str]:
-    """Work the ``--set`` options into the configs they go with.
+def take_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """A command line without its ``--set`` options, and those options.
 
-    Args:
-        arguments: A command line, such as ``["fit", "--config", "a.yaml", "--set", "trainer.max_epochs=3"]``.
-
-    Returns:
-        The command line without ``--set``, and with the changed config as text in place of its path.
-
-    Raises:
-        AnnealError: If a path is in none of the configs, or can't be read.
+    Example:
+        >>> take_overrides(["fit", "--set", "trainer.max_epochs=3", "--config", "a.yaml"])
+        (['fit', '--config', 'a.yaml'], ['trainer.max_epochs=3'])
     """
-    rest, overrides = _split(arguments)
-    if not overrides:
-        return rest
-    places = [i + 1 for i, word in enumerate(rest[:-1]) if word in ("--config", "-c")]
-    if not places:
-        raise AnnealError("--set", "changes a config; give one with --config")
-    configs = {i: _load(rest[i]) for i in places}
-    for override in overrides:
-        path, value = _parse(override)
-        _override(path, value, list(configs.values()), override)
-    for i, config in configs.items():
-        rest[i] = json.dumps(config)
-    return rest
-
-
-def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     rest: list[str] = []
     overrides: list[str] = []
     words = iter(arguments)
@@ -57,25 +35,43 @@ def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
             overrides.append(override)
         elif word.startswith("--set="):
             overrides.append(word.removeprefix("--set="))
-        elif word.startswith("--config="):
-            rest += ["--config", word.removeprefix("--config=")]
         else:
             rest.append(word)
     return rest, overrides
 
 
-def _load(path: str) -> Any:
-    try:
-        # Interpolations stay as they are: what they stand for is none of a saved config's business.
-        return OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-    except OSError:
-        raise AnnealError("--config", f"no such file {quote(path)}") from None
-    except Exception as error:
-        raise AnnealError("--config", f"{quote(path)} can't be read: {' '.join(str(error).split())[:120]}") from None
+def apply_override(configs: Sequence[Any], override: str) -> None:
+    """Change the last of the configs that has the place; a new key is made only in a mapping that is there.
+
+    Args:
+        configs: Plain configs, in the order in which they are merged.
+        override: ``PATH=VALUE``; indices and keys with dots stand in brackets.
+
+    Raises:
+        AnnealError: If the place is in none of them, or the override can't be read.
+
+    Example:
+        >>> config = {"trainer": {"callbacks": [{"init_args": {"annealing_params": {"a.b": {}}}}]}}
+        >>> apply_override([config], "trainer.callbacks[0].init_args.annealing_params[a.b].end_value=1e-4")
+        >>> config["trainer"]["callbacks"][0]["init_args"]["annealing_params"]
+        {'a.b': {'end_value': 0.0001}}
+    """
+    path, value = _parse(override)
+    error: AnnealError | None = None
+    for config in reversed(configs):
+        try:
+            home = config
+            for segment in path[:-1]:
+                home = _inside(home, segment, override)
+            home[_place(home, path[-1], override)] = value
+            return
+        except AnnealError as failure:
+            error = error or failure
+    raise error or AnnealError("--set", "changes a config; give one with --config")
 
 
 def _parse(override: str) -> tuple[list[str], Any]:
-    """Path and value; a key with dots in it stands in brackets."""
+    """Path and value."""
     path: list[str] = []
     at = 0
     while at < len(override) and override[at] != "=":
@@ -90,50 +86,24 @@ def _parse(override: str) -> tuple[list[str], Any]:
     try:
         read = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={value}"]), resolve=False)
     except Exception as error:
-        raise AnnealError(
-            "--set", f"can't read the value {quote(value)}: {' '.join(str(error).split())[:80]}"
-        ) from None
-    assert isinstance(read, dict)
-    return path, read["value"]
-
-
-def _override(path: list[str], value: Any, configs: list[Any], override: str) -> None:
-    """Change the last config that has the place; a new key is made only in a mapping that is there."""
-    error: AnnealError | None = None
-    for config in reversed(configs):
-        try:
-            home = config
-            for segment in path[:-1]:
-                home = _inside(home, segment, override)
-            if isinstance(home, list):
-                home[_index(home, path[-1], override)] = value
-            elif isinstance(home, dict):
-                home[_key(home, path[-1])] = value
-            else:
-                raise AnnealError("--set", f"'{path[-2]}' in {quote(override)} is a plain value; it has no keys")
-            return
-        except AnnealError as failure:
-            error = error or failure
-    raise error or AnnealError("--set", "no config")
+        reason = " ".join(str(error).split())[:80]
+        raise AnnealError("--set", f"can't read the value {quote(value)}: {reason}") from None
+    return path, dict(read)["value"]  # type: ignore[arg-type]
 
 
 def _inside(home: Any, segment: str, override: str) -> Any:
-    if isinstance(home, list):
-        return home[_index(home, segment, override)]
-    if not isinstance(home, dict):
-        raise AnnealError("--set", f"there is nothing inside a plain value for '{segment}' in {quote(override)}")
-    key = _key(home, segment)
-    if key not in home:
+    place = _place(home, segment, override)
+    if isinstance(home, dict) and place not in home:
         raise AnnealError("--set", f"the config has no '{segment}'{suggestion(segment, home)}")
-    return home[key]
+    return home[place]
 
 
-def _key(home: dict[Any, Any], segment: str) -> Any:
-    """The key as it is in the mapping: YAML reads ``10:`` as a number."""
-    return next((k for k in home if str(k) == segment), segment)
-
-
-def _index(home: list[Any], segment: str, override: str) -> int:
-    if not segment.isdigit() or int(segment) >= len(home):
-        raise AnnealError("--set", f"no element '{segment}' in {quote(override)}; take 0 to {len(home) - 1}")
-    return int(segment)
+def _place(home: Any, segment: str, override: str) -> Any:
+    """The key or index as it is in the config: YAML reads ``10:`` as a number."""
+    if isinstance(home, list):
+        if not segment.isdigit() or int(segment) >= len(home):
+            raise AnnealError("--set", f"no element '{segment}' in {quote(override)}; take 0 to {len(home) - 1}")
+        return int(segment)
+    if not isinstance(home, dict):
+        raise AnnealError("--set", f"{quote(home)} is a plain value and has no '{segment}' in it")
+    return next((key for key in home if str(key) == segment), segment)

@@ -25,7 +25,7 @@ def batch_step(trainer: Trainer) -> int:
 def is_due(trainer: Trainer, step: int) -> bool:
     """Whether ``log_every_n_steps`` wants values at this x."""
     every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
-    return bool(trainer.loggers) and every > 0 and (step + 1) % every == 0
+    return every > 0 and (step + 1) % every == 0 and bool(trainer.loggers)
 
 
 def log_values(trainer: Trainer, values: Mapping[str, float], step: int) -> None:

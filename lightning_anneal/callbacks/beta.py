@@ -183,6 +183,8 @@ class BetaScheduleCallback(RuleCallback):
             scales = {"loss": trainer.accumulate_grad_batches, "kl_loss": 1}
             for key, tag in (("kl_loss", "Batch/KL_Loss"), ("loss", "Batch/Total_Loss")):
                 value = outputs.get(key)
+                if isinstance(value, torch.Tensor):
+                    value = value.detach()
                 if isinstance(value, torch.Tensor | float | int):
                     metrics[tag] = float(value) * scales[key]
         report.log_values(trainer, metrics, step)

@@ -99,6 +99,7 @@ class Sequence(Schedule):
     parts: Iterable[tuple[Callable[[float], float], float]]
     _starts: tuple[float, ...] = field(init=False, repr=False, compare=False)
     _curves: tuple[Callable[[float], float], ...] = field(init=False, repr=False, compare=False)
+    _settles_at: float = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         try:
@@ -114,9 +115,15 @@ class Sequence(Schedule):
         object.__setattr__(self, "parts", parts)
         object.__setattr__(self, "_starts", tuple(accumulate((d for _, d in parts[:-1]), initial=0.0)))
         object.__setattr__(self, "_curves", tuple(c for c, _ in parts))
+        last = parts[-1][0]
+        settles_at = self._starts[-1] + last.settles_at if isinstance(last, Schedule) else math.inf
+        object.__setattr__(self, "_settles_at", settles_at)
 
     def __call__(self, t: float) -> float:
         index = bisect_right(self._starts, max(t, 0.0)) - 1
+        if t >= self._settles_at:
+            # Taking the part's start off again could round t to just before the part's end.
+            return self._curves[-1](math.inf)
         return self._curves[index](t - self._starts[index])
 
     @property
@@ -126,12 +133,13 @@ class Sequence(Schedule):
 
     @property
     def settles_at(self) -> float:
-        last = self._curves[-1]
-        return self._starts[-1] + (last.settles_at if isinstance(last, Schedule) else math.inf)
+        return self._settles_at
 
     def next_event(self, t: float) -> float:
         index = bisect_right(self._starts, max(t, 0.0)) - 1
         curve, start = self._curves[index], self._starts[index]
         inner = start + curve.next_event(t - start) if isinstance(curve, Schedule) else math.inf
+        if inner <= t:  # the part's end, which adding the part's start has rounded onto t
+            inner = math.inf
         following = self._starts[index + 1] if index + 1 < len(self._starts) else math.inf
         return min(inner, following)

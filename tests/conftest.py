@@ -1,0 +1,25 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from tests.tiny import Tiny, trainer_for
+
+
+@pytest.fixture
+def fit(tmp_path: Path) -> Callable[..., Tiny]:
+    """Fit a module with callbacks, and return it."""
+
+    def run(*callbacks: Callback, module: LightningModule | None = None, ckpt_path: Any = None, **options: Any) -> Any:
+        module = Tiny() if module is None else module
+        trainer: Trainer = trainer_for(tmp_path, *callbacks, **options)
+        trainer.fit(module, ckpt_path=ckpt_path)
+        return module
+
+    return run

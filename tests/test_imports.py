@@ -1,0 +1,103 @@
+"""What importing loads, and which way imports go."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import lightning_anneal
+
+PACKAGE = Path(lightning_anneal.__file__).parent
+HEAVY = ("torch", "lightning", "omegaconf", "matplotlib", "numpy")
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import lightning_anneal",
+        "from lightning_anneal import Cosine; Cosine(0, 1, 10)(5)",
+        "from lightning_anneal import get_beta_scheduler; get_beta_scheduler('linear', max_beta=1, warmup_epochs=3)(1)",
+        "import lightning_anneal.schedules",
+        "from lightning_anneal.config import read_rules; read_rules({'b': {'strategy': 'linear', 'end_value': 1}})",
+        "from lightning_anneal import AnnealError",
+    ],
+)
+def test_schedules_and_config_load_nothing_heavy(code: str) -> None:
+    check = f"{code}\nimport sys\nprint([m for m in {HEAVY!r} if m in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
+
+
+def test_public_names() -> None:
+    assert sorted(lightning_anneal.__all__) == lightning_anneal.__all__
+    assert {name: getattr(lightning_anneal, name).__name__ for name in lightning_anneal.__all__} == {
+        name: name for name in lightning_anneal.__all__
+    }
+    assert set(lightning_anneal.__all__) <= set(dir(lightning_anneal))
+
+
+def test_unknown_name() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'Cosin'"):
+        lightning_anneal.Cosin  # type: ignore[attr-defined]  # noqa: B018
+
+
+# Each part of the package with those it may import, from the innermost outwards.
+LAYERS = {
+    "errors": set(),
+    "checks": {"errors"},
+    "clock": {"errors", "checks"},
+    "schedules": {"errors", "checks"},
+    "recipes": {"errors", "checks", "clock", "schedules"},
+    "rules": {"clock", "recipes"},
+    "config": {"errors", "checks", "clock", "schedules", "recipes", "rules"},
+    "targets": {"errors", "rules"},
+    "state": {"errors", "checks"},
+    "lines": {"errors", "clock", "schedules", "rules", "targets"},
+    "manager": {"errors", "checks", "clock", "config", "lines", "rules", "schedules", "state", "targets"},
+    "sync": {"errors"},
+    "report": set(),
+    "callbacks": {
+        *("errors", "checks", "clock", "config", "recipes", "rules", "schedules", "targets"),
+        *("manager", "sync", "report"),
+    },
+    "overrides": {"errors"},
+    "callback_configs": {"errors", "callbacks", ""},
+    "cli": {"errors", "callback_configs", "overrides"},
+    "__init__": {"errors", "schedules", "manager", "callbacks"},
+}
+
+
+def imported(file: Path) -> set[str]:
+    """The parts of the package that a file imports; the package itself counts as ``""``."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        if isinstance(node, ast.ImportFrom) and node.module == "lightning_anneal":
+            names = [f"lightning_anneal.{alias.name}" for alias in node.names]
+        for name in names:
+            if name.split(".")[0] == "lightning_anneal":
+                found.add(".".join(name.split(".")[1:2]))
+    return found
+
+
+def part_of(file: Path) -> str:
+    return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("file", sorted(PACKAGE.rglob("*.py")), ids=lambda f: str(f.relative_to(PACKAGE)))
+def test_imports_go_one_way(file: Path) -> None:
+    part = part_of(file)
+    assert imported(file) - {part} <= LAYERS[part]
+
+
+def test_the_layers_have_no_circle() -> None:
+    order = list(LAYERS)
+    for part, below in LAYERS.items():
+        if part != "__init__":
+            assert all(order.index(name) < order.index(part) for name in below if name)
