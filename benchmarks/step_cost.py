@@ -196,9 +196,8 @@ def main(steps_per_case: int) -> None:
         trainer.fit(Tiny(cases), loader)
     bare = cases[0]
     unit = cases[1].added_to(bare)
-    print(
-        f"bare step {statistics.median(bare.rounds):.0f} us; unit: the empty callback's {unit:.1f} us; {steps_per_case} steps a case\n"
-    )
+    median = statistics.median(bare.rounds)
+    print(f"bare step {median:.0f} us; unit: the empty callback's {unit:.1f} us; {steps_per_case} steps a case\n")
     print(f"{'added to a bare step':56s} {'us':>7s} {'ratio':>7s} {'at most':>8s}")
     for case in cases[1:]:
         cost = case.added_to(bare)

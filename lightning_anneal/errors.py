@@ -57,6 +57,7 @@ def suggestion(name: object, known: Iterable[object]) -> str:
     word = str(name)[:_LONGEST_QUOTE].lower()
     # One wrong letter in a name of two or three weighs more.
     near = get_close_matches(word, folded, n=1, cutoff=0.6 if len(word) > 3 else 0.5)
+    near = near if isinstance(name, str) else []
     if near:
         return f"; did you mean {folded[near[0]]!r}?"
     listed = ", ".join(names)

@@ -6,6 +6,7 @@ puts the value of an epoch's start at its end.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,10 +23,20 @@ def batch_step(trainer: Trainer) -> int:
     return trainer.fit_loop.epoch_loop._batches_that_stepped
 
 
-def is_due(trainer: Trainer, step: int) -> bool:
-    """Whether ``log_every_n_steps`` wants values at this x."""
-    every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
-    return every > 0 and (step + 1) % every == 0 and bool(trainer.loggers)
+def due_step(trainer: Trainer) -> int:
+    """The x of this step if ``log_every_n_steps`` wants values at it, else -1."""
+    step, every = batch_step(trainer), _every(trainer)
+    return step if every > 0 and (step + 1) % every == 0 and trainer.loggers else -1
+
+
+def steps_until_due(trainer: Trainer) -> float:
+    """How many steps lie between this one and the next that ``log_every_n_steps`` wants values at."""
+    every = _every(trainer)
+    return (every - 2 - batch_step(trainer)) % every + 1 if every > 0 and trainer.loggers else math.inf
+
+
+def _every(trainer: Trainer) -> int:
+    return trainer.log_every_n_steps  # type: ignore[attr-defined,no-any-return]
 
 
 def log_values(trainer: Trainer, values: Mapping[str, float], step: int) -> None:

@@ -49,8 +49,9 @@ class Tiny(LightningModule):
     def test_step(self, batch: list[torch.Tensor], batch_idx: int) -> None:
         self.validated.append((self.current_epoch, float(self.beta)))
 
-    def predict_step(self, batch: list[torch.Tensor], batch_idx: int) -> None:
+    def predict_step(self, batch: list[torch.Tensor], batch_idx: int) -> torch.Tensor:
         self.validated.append((self.current_epoch, float(self.beta)))
+        return self.layer(batch[0])
 
     def configure_optimizers(self) -> Any:
         return torch.optim.SGD(self.parameters(), lr=0.1, momentum=self.momentum)
@@ -93,6 +94,9 @@ class Data(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Any]:
         return DataLoader(TensorDataset(torch.ones(BATCHES, 4)), batch_size=1)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        return DataLoader(TensorDataset(torch.ones(2, 4)), batch_size=1)
 
 
 def trainer_for(folder: Path, *callbacks: Callback, **options: Any) -> Trainer:

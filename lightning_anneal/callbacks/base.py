@@ -15,6 +15,7 @@ When what happens, and why there:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -59,7 +60,9 @@ class RuleCallback(Callback):
         self._trainer: Trainer | None = None
         self._steps_done = 0
         self._global_step = 0
+        self._counting = False
         self._logged_at = -1
+        self._next_due = math.inf
         self._has_state = False
         self._groups: list[int] = []
         self._step_names: frozenset[str] = frozenset()
@@ -126,8 +129,12 @@ class RuleCallback(Callback):
         self._bind_again(trainer, pl_module)
         if trainer.global_step == 0:
             self._steps_done = 0  # BatchSizeFinder has trained a few steps and put everything else back
-        self._global_step = trainer.global_step
         self._manager.go_to(trainer.current_epoch, self._steps_done)
+        self._next_due = self._steps_done if self._step_names else math.inf
+        # One step back, and a global_step that no run has: the first batch counts itself.
+        self._steps_done -= 1
+        self._global_step = -1
+        self._counting = True
         if not self._has_state and trainer.is_global_zero:
             self._manager.warn_if_cut_short(horizon_of(trainer))
         self._has_state = True
@@ -144,23 +151,19 @@ class RuleCallback(Callback):
         # Counted here and not in on_train_batch_end, because a second hook costs more than all the rest. A step is
         # a batch after which global_step has moved: right under accumulation and with several optimizers.
         reached = trainer.global_step
-        if reached != self._global_step:
+        moved = reached != self._global_step
+        if moved:
             self._global_step = reached
-            self._steps_done += 1
-            self._manager.start_step(self._steps_done)
-        if self._step_names:
-            step = report.batch_step(trainer)
-            if step != self._logged_at and report.is_due(trainer, step):
-                self._logged_at = step
-                self._at_due_step(trainer, step)
-                self._show(trainer)
+            self._steps_done = done = self._steps_done + 1
+            self._manager.start_step(done)
+        if self._steps_done >= self._next_due and (moved or not pl_module.automatic_optimization):
+            self._log_step_if_due(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         report.publish(trainer, self._tagged(self.values))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._steps_done = self._count(trainer)
-        self._global_step = trainer.global_step
+        self._settle_count(trainer)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._trainer is None:
@@ -208,7 +211,21 @@ class RuleCallback(Callback):
 
     def _count(self, trainer: Trainer) -> int:
         """Optimizer steps done, with the one that the next batch would have counted."""
-        return self._steps_done + (trainer.global_step != self._global_step)
+        return self._steps_done + (self._counting and trainer.global_step != self._global_step)
+
+    def _settle_count(self, trainer: Trainer) -> None:
+        self._steps_done = self._count(trainer)
+        self._counting = False
+
+    def _log_step_if_due(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        due = report.due_step(trainer)
+        if due >= 0 and due != self._logged_at:
+            self._logged_at = due
+            self._at_due_step(trainer, due)
+            self._show(trainer)
+        # Lightning's x and the steps move together, but in manual optimization, where every batch has to be looked at.
+        if pl_module.automatic_optimization:
+            self._next_due = self._steps_done + report.steps_until_due(trainer)
 
     def _bind_again(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Find the targets once more: optimizers may have got other group dictionaries."""
@@ -248,8 +265,7 @@ class RuleCallback(Callback):
 
     def _let_go(self) -> None:
         if self._trainer is not None:
-            self._steps_done = self._count(self._trainer)
-            self._global_step = self._trainer.global_step
+            self._settle_count(self._trainer)
         self._manager.release()
         self._trainer = None
         self._groups = []

@@ -157,6 +157,13 @@ class BetaScheduleCallback(RuleCallback):
         return f"Beta_Schedule/{name}"
 
     def _at_epoch_start(self, trainer: Trainer, step: int) -> None:
+        if not self._step_names:
+            self._log_schedule(trainer, step)
+
+    def _at_due_step(self, trainer: Trainer, step: int) -> None:
+        self._log_schedule(trainer, step)
+
+    def _log_schedule(self, trainer: Trainer, step: int) -> None:
         values = self.values
         metrics = self._tagged(values)
         for weight, schedule in self._manager.schedules.items():
@@ -174,8 +181,9 @@ class BetaScheduleCallback(RuleCallback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Log ``Batch/*`` with the last batch of a step that is due."""
-        step = report.batch_step(trainer)
-        if not report.is_due(trainer, step) or self._count(trainer) == self._steps_done:
+        step = report.due_step(trainer)
+        # Under accumulation several batches belong to one step; the last of them has made the optimizer step.
+        if step < 0 or self._count(trainer) == self._steps_done:
             return
         metrics = {f"Batch/{_title(name)}": value for name, value in self.values.items()}
         if isinstance(outputs, Mapping):
