@@ -377,7 +377,9 @@ def _annealing_params(config: Any) -> tuple[Any, Any]:
         if not hasattr(config, "annealing_params"):
             raise AnnealError("config", f"{type(config).__name__} has no annealing_params")
         return config.annealing_params, config
-    return config.get("annealing_params", config), config
+    if "annealing_params" in config:
+        return config["annealing_params"], config
+    return config, None
 
 
 def _roots(objects: Mapping[str, Any], owner: Any) -> Roots:

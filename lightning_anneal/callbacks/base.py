@@ -135,7 +135,7 @@ class RuleCallback(Callback):
         self._steps_done -= 1
         self._global_step = -1
         self._counting = True
-        if not self._has_state and trainer.is_global_zero:
+        if not self._has_state and trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             self._manager.warn_if_cut_short(horizon_of(trainer))
         self._has_state = True
 

@@ -159,6 +159,10 @@ def _in_datamodule(rule: Rule, roots: Roots, segments: tuple[str, ...]) -> Slot:
 
 def _in_model(rule: Rule, roots: Roots, segments: tuple[str, ...]) -> tuple[Slot, bool]:
     """The module's own name goes before the one in its hparams."""
+    if roots.model is None:
+        raise AnnealError(
+            rule.name, 'there is no model here; give objects={"model": ...}, or an object in the settings'
+        )
     model = unwrapped(roots.model)
     hparams = getattr(model, "__dict__", {}).get("_hparams", {})
     in_hparams = segments[0] in hparams

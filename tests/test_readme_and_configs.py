@@ -1,0 +1,86 @@
+"""Every code block of the README runs, and every config trains."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from lightning_anneal.cli import main
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+YAML = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+CONFIGS = sorted(path.name for path in (ROOT / "configs").glob("*.yaml"))
+MODEL = ["--model=examples.digits_vae.DigitsVAE", "--data=examples.digits_data.DigitsData"]
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*is longer than the run")
+
+
+@pytest.fixture
+def at_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+
+
+@pytest.mark.usefixtures("at_root")
+@pytest.mark.parametrize("block", PYTHON, ids=range(len(PYTHON)))
+def test_python_blocks(block: str) -> None:
+    exec(compile(block, "README.md", "exec"), {})
+
+
+def quick(folder: Path, config: str) -> list[str]:
+    return [
+        *("fit", "--config", config, "--trainer.max_epochs=2", "--trainer.limit_train_batches=4"),
+        *("--trainer.enable_progress_bar=false", f"--set=trainer.logger.init_args.save_dir={folder}"),
+    ]
+
+
+@pytest.mark.usefixtures("at_root")
+@pytest.mark.parametrize("config", CONFIGS)
+def test_yaml_configs_train(tmp_path: Path, config: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(quick(tmp_path, f"configs/{config}")) == 0
+    assert list(tmp_path.rglob("events.*"))
+    if config == "cyclical_beta.yaml":
+        assert "reconstruction" in capsys.readouterr().out
+        [picture] = tmp_path.rglob("run.png")
+        assert picture.stat().st_size > 20_000
+
+
+@pytest.mark.usefixtures("at_root")
+@pytest.mark.parametrize("block", YAML, ids=range(len(YAML)))
+def test_yaml_blocks_train(tmp_path: Path, block: str) -> None:
+    config = tmp_path / "block.yaml"
+    config.write_text(block)
+    arguments = [
+        "fit",
+        "--config",
+        str(config),
+        *MODEL,
+        "--trainer.fast_dev_run=2",
+        "--trainer.enable_progress_bar=false",
+    ]
+    assert main([*arguments, f"--trainer.default_root_dir={tmp_path}"]) == 0
+
+
+@pytest.mark.usefixtures("at_root")
+@pytest.mark.parametrize("config", sorted(path.name for path in (ROOT / "configs").glob("*.json")))
+def test_json_configs_train(tmp_path: Path, config: str) -> None:
+    from examples.train_from_json import train
+
+    trainer: Any = train(f"configs/{config}", str(tmp_path))
+    assert trainer.current_epoch == 20
+
+
+def test_the_readme_lists_every_config() -> None:
+    assert {Path(name).name for name in re.findall(r"`configs/(\w+\.yaml)`", README)} == set(CONFIGS)
+    for name in CONFIGS:
+        assert set(yaml.safe_load((ROOT / "configs" / name).read_text())) == {
+            "seed_everything",
+            "model",
+            "data",
+            "trainer",
+        }
