@@ -33,10 +33,10 @@ class DigitsData(LightningDataModule):
         self.train, self.validation = random_split(dataset, [len(dataset) - held_out, held_out], generator)
 
     def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
-        return DataLoader(self.train, self.batch_size, shuffle=True)
+        return DataLoader(self.train, batch_size=self.batch_size, shuffle=True)
 
     def val_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
-        return DataLoader(self.validation, self.batch_size)
+        return DataLoader(self.validation, batch_size=self.batch_size)
 
     def test_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
         return self.val_dataloader()

@@ -60,7 +60,7 @@ class DigitsReport(Callback):
         for row, label, digits in zip(grid, ("original", "rebuilt"), pictures, strict=True):
             row[0].set_ylabel(label)
             for cell, digit in zip(row, digits, strict=True):
-                cell.imshow(digit.view(8, 8), cmap="gray_r", vmin=0, vmax=1)
+                cell.imshow(digit.view(8, 8).numpy(), cmap="gray_r", vmin=0, vmax=1)
                 cell.set(xticks=[], yticks=[])
         lower.suptitle("Validation digits above their reconstructions")
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -37,7 +37,7 @@ def config(folder: Path, callback: Any = None, **trainer: Any) -> str:
             **trainer,
         },
     }
-    path = folder / "config.yaml"
+    path = folder / "given.yaml"
     path.write_text(yaml.safe_dump(content))
     return str(path)
 
