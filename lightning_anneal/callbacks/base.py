@@ -105,6 +105,12 @@ class RuleCallback(Callback):
         # resumed is loaded later than this.
         if trainer.global_step == 0 and trainer.current_epoch == 0:
             self._forget()
+        # LearningRateMonitor logs in start-hooks, too, and in front of this callback it would log the value of the
+        # step before. A new list, because Lightning is walking through the old one.
+        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        ours: list[Callback] = [c for c in callbacks if isinstance(c, RuleCallback)]
+        if callbacks[: len(ours)] != ours:
+            trainer.callbacks = [*ours, *(c for c in callbacks if c not in ours)]  # type: ignore[attr-defined]
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._trainer = trainer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import csv
 import logging
 import math
 import pickle
@@ -232,23 +233,27 @@ def test_a_tensor_turns_into_the_exact_float_again(fit: Fit) -> None:
     assert fit(anneal(end=0.1, total_steps=1, as_tensor=True), max_epochs=2).beta == 0.1
 
 
-def test_learning_rate_monitor_anywhere_sees_the_value_of_its_step(tmp_path: Path) -> None:
-    path = "optimizer.param_groups.0.lr"
-    for order in (0, 1):
-        monitor = LearningRateMonitor("step")
-        callbacks = [HyperparamAnnealingCallback({path: ramp(8.0, total_steps=8, interval="step")})]
-        callbacks.insert(order, monitor)  # type: ignore[arg-type]
-        seen: list[float] = []
-
-        class Reads(Callback):
-            def on_train_batch_end(self, trainer: Any, *args: Any, seen: list[float] = seen) -> None:
-                seen.append(trainer.optimizers[0].param_groups[0]["lr"])
-
-        trainer = trainer_for(
-            tmp_path, *callbacks, Reads(), logger=CSVLogger(tmp_path), max_epochs=1, log_every_n_steps=1
+@pytest.mark.parametrize("order", [0, 1])
+def test_learning_rate_monitor_anywhere_logs_the_value_of_its_step(tmp_path: Path, order: int) -> None:
+    callbacks: list[Callback] = [
+        HyperparamAnnealingCallback(
+            {"optimizer.param_groups.0.weight_decay": ramp(8.0, total_steps=8, interval="step")}
         )
-        trainer.fit(Tiny())
-        assert seen == [float(s) for s in range(8)]
+    ]
+    callbacks.insert(order, LearningRateMonitor("step", log_weight_decay=True))
+    logger = CSVLogger(tmp_path, name="", version="run")
+    trainer_for(tmp_path, *callbacks, logger=logger, max_epochs=1, log_every_n_steps=1).fit(WithScheduler())
+    with (tmp_path / "run" / "metrics.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["lr-SGD-weight_decay"]]
+    assert [(int(row["step"]), float(row["lr-SGD-weight_decay"])) for row in rows] == [(s, float(s)) for s in range(8)]
+
+
+class WithScheduler(Tiny):
+    """LearningRateMonitor wants one."""
+
+    def configure_optimizers(self) -> Any:
+        optimizer = torch.optim.SGD(self.parameters(), lr=0.1, weight_decay=1.0)
+        return [optimizer], [torch.optim.lr_scheduler.ConstantLR(optimizer)]
 
 
 class Recorder(CSVLogger):
