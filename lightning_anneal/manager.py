@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from lightning_anneal.changes import Change, say
 from lightning_anneal.checks import number
 from lightning_anneal.clock import Horizon, Interval, Lengths
 from lightning_anneal.config import read_file, read_rules
@@ -21,35 +20,6 @@ from lightning_anneal.state import Found, read_state, write_state
 from lightning_anneal.targets.path import parse_path
 from lightning_anneal.targets.resolve import Resolved, Roots, home_of, resolve
 from lightning_anneal.targets.target import Target
-
-log = logging.getLogger("lightning_anneal")
-
-
-@dataclass(frozen=True)
-class Change:
-    """One parameter that got another value.
-
-    Args:
-        name: The parameter.
-        old: The value before.
-        new: The value now in force.
-        interval: What the rule counts.
-        t: The epoch (or step) from which on the new value holds.
-    """
-
-    name: str
-    old: float
-    new: float
-    interval: Interval
-    t: int
-
-    def __str__(self) -> str:
-        return f"{self.name}: {self.old:g} -> {self.new:g} ({self.interval} {self.t})"
-
-
-def say(change: Change) -> None:
-    """Tell of a change at INFO, on the logger ``lightning_anneal``."""
-    log.info("%s", change)
 
 
 class AnnealingManager:

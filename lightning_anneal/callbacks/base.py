@@ -25,8 +25,9 @@ from lightning.pytorch.utilities import rank_zero_warn
 from lightning_anneal import report
 from lightning_anneal.callbacks.pruning import prune_unused_hooks
 from lightning_anneal.callbacks.run import horizon_of, roots_of
+from lightning_anneal.changes import Change, say
 from lightning_anneal.errors import AnnealError, quote, suggestion
-from lightning_anneal.manager import AnnealingManager, Change, say
+from lightning_anneal.manager import AnnealingManager
 from lightning_anneal.rules import Rule
 from lightning_anneal.sync import agree
 from lightning_anneal.targets.resolve import resolve
