@@ -62,7 +62,6 @@ class RuleCallback(Callback):
         self._steps_done = 0
         self._global_step = 0
         self._counting = False
-        self._logged_at = -1
         self._next_due = math.inf
         self._has_state = False
         self._groups: list[int] = []
@@ -226,8 +225,7 @@ class RuleCallback(Callback):
 
     def _log_step_if_due(self, trainer: Trainer, pl_module: LightningModule) -> None:
         due = report.due_step(trainer)
-        if due >= 0 and due != self._logged_at:
-            self._logged_at = due
+        if due >= 0:
             self._at_due_step(trainer, due)
             self._show(trainer)
         # Lightning's x and the steps move together, but in manual optimization, where every batch has to be looked at.
