@@ -387,6 +387,15 @@ def test_other_ways_to_run(tmp_path: Path, options: dict[str, Any]) -> None:
     assert len(module.values) == {"fast_dev_run": 2, "max_steps": 5}.get(next(iter(options)), 8)
 
 
+def test_a_new_trainer_finds_start_values_and_lengths_anew(tmp_path: Path) -> None:
+    callback = HyperparamAnnealingCallback({"beta": {"strategy": "linear", "end_value": 9.0}})
+    for start, epochs, expected in ((1.0, 3, [1.0, 5.0, 9.0]), (3.0, 4, [3.0, 5.0, 7.0, 9.0])):
+        module = Tiny()
+        module.beta = start
+        trainer_for(tmp_path, callback, max_epochs=epochs).fit(module)
+        assert module.by_epoch == expected
+
+
 def test_deepcopy_and_pickle() -> None:
     callback = anneal(total_steps=3)
     for twin in (copy.deepcopy(callback), pickle.loads(pickle.dumps(callback))):
