@@ -133,7 +133,7 @@ class Empty(Callback):
 class Pruned(HyperparamAnnealingCallback):
     """As it comes. A class of its own only lets a benchmark anneal one module from many callbacks."""
 
-    def _refuse_shared_places(self, *args: Any) -> None: ...
+    def _try_the_others(self, *args: Any) -> None: ...
 
 
 class Unpruned(Pruned):

@@ -137,14 +137,16 @@ class Lengths:
             6.0
         """
         full = self.prefix + key
+        # With the length as it was written: one that is changed before a resume is looked up anew.
+        kept = full if length is None else f"{full}={length}"
         if length is not None and length.unit in ("", "ep" if self.interval == "epoch" else "st"):
             self.asked[full] = length.amount
         elif length is None and self.whole is not None:
             self.asked[full] = self.whole
         else:
-            if full not in self.found:
-                self.found[full] = self._find(full, length)
-            self.asked[full] = self.found[full]
+            if kept not in self.found:
+                self.found[kept] = float(self._find(full, length))
+            self.asked[full] = self.found[kept]
         return self.asked[full]
 
     def _find(self, key: str, length: Length | None) -> float:

@@ -67,7 +67,7 @@ def read_rules(params: object, where: str = "annealing_params") -> tuple[Rule, .
         raise AnnealError(where, f"must be a mapping of names to settings, got {quote(params)}")
     if not params:
         raise AnnealError(where, "must name at least one parameter")
-    return tuple(_read_rule(name, settings) for name, settings in _items(params))
+    return tuple(_read_rule(name, settings) for name, settings in _resolved(params).items())
 
 
 def plain(where: str, value: object, depth: int = 0) -> Any:
@@ -78,8 +78,9 @@ def plain(where: str, value: object, depth: int = 0) -> Any:
     """
     if depth > _DEEPEST:
         raise AnnealError(where, f"nested more than {_DEEPEST} deep")
+    value = _resolved(value)
     if isinstance(value, Mapping):
-        return {k: plain(where, v, depth + 1) for k, v in _items(value)}
+        return {k: plain(where, v, depth + 1) for k, v in value.items()}
     if isinstance(value, AnySequence) and not isinstance(value, str | bytes):
         return [plain(where, v, depth + 1) for v in value]
     return value
@@ -95,7 +96,11 @@ def read_file(path: str | Path) -> dict[str, Any]:
     from omegaconf import OmegaConf
 
     path = Path(path)
-    if not path.is_file():
+    try:
+        found = path.is_file()
+    except OSError:  # a text much too long for a path
+        found = False
+    if not found:
         raise AnnealError(quote(str(path)), "no such file")
     try:
         content = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
@@ -123,20 +128,23 @@ def read_timing(where: str, settings: Mapping[str, Any]) -> tuple[Interval, int]
     return cast("Interval", interval), count(f"{where}.frequency", found["frequency"])
 
 
-def _items(mapping: Mapping[Any, Any]) -> list[tuple[Any, Any]]:
+def _resolved(value: Any) -> Any:
+    """OmegaConf's containers as plain ones: interpolations and missing values show only on access."""
     omegaconf = sys.modules.get("omegaconf")
-    if omegaconf is not None and isinstance(mapping, omegaconf.DictConfig):
-        # Interpolations and missing values show only on access.
-        try:
-            return list(omegaconf.OmegaConf.to_container(mapping, resolve=True, throw_on_missing=True).items())
-        except omegaconf.errors.OmegaConfBaseException as error:
-            raise AnnealError("config", " ".join(str(error).split())[:160]) from None
-    return list(mapping.items())
+    if omegaconf is None or not omegaconf.OmegaConf.is_config(value):
+        return value
+    try:
+        return omegaconf.OmegaConf.to_container(value, resolve=True, throw_on_missing=True)
+    except omegaconf.errors.OmegaConfBaseException as error:
+        raise AnnealError("config", " ".join(str(error).split())[:160]) from None
 
 
 def _read_rule(name: object, given: object) -> Rule:
     if not isinstance(name, str) or not name:
         raise AnnealError("annealing_params", f"a parameter's name must be a string, got {quote(name)}")
+    given = _resolved(given)
+    if isinstance(given, type):
+        raise AnnealError(name, f"{given.__name__} is a class; make a schedule of it, such as Linear(0, 1, 10)")
     if isinstance(given, Schedule) or callable(given):
         return Rule(name, Ready(cast("Callable[[float], float]", given)), name)
     if not isinstance(given, Mapping):
@@ -145,7 +153,7 @@ def _read_rule(name: object, given: object) -> Rule:
     owner = given.get("object")
     if isinstance(owner, str):
         owner = choice(f"{name}.object", owner, OBJECTS)
-    settings = {k: v if k == "object" else plain(name, v) for k, v in _items(given)}
+    settings = {k: v if k == "object" else plain(name, v) for k, v in given.items()}
     interval, frequency = read_timing(name, settings)
     path = settings.get("attr_name")
     if path is not None and not isinstance(path, str):
@@ -239,7 +247,7 @@ def _read_cycle(where: str, settings: Settings) -> Recipe:
         Length.parse(f"{where}.cycle_length", settings["cycle_length"]),
         number(f"{where}.min_value", settings["min_value"]),
         number(f"{where}.max_value", settings["max_value"]),
-        choice(f"{where}.wave_type", settings.get("wave_type") or "cosine", WAVES),
+        choice(f"{where}.wave_type", "cosine" if settings.get("wave_type") is None else settings["wave_type"], WAVES),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+_LONGEST = 200
 _LONGEST_QUOTE = 60
 
 
@@ -29,7 +30,10 @@ class AnnealError(ValueError):
         self.what = what
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.what}"
+        # One line, whatever was quoted; the place gives way first, because what to do stands at the end.
+        where, what = (" ".join(text.splitlines()) for text in (self.where, self.what))
+        room = max(_LONGEST - len(what) - 2, 40)
+        return _cut(f"{_cut(where, room)}: {what}", _LONGEST)
 
 
 def quote(value: object) -> str:
@@ -39,8 +43,12 @@ def quote(value: object) -> str:
         >>> quote("cosine")
         "'cosine'"
     """
-    text = repr(value[: _LONGEST_QUOTE * 2] if isinstance(value, str) else value).replace("\n", " ")
-    return text if len(text) <= _LONGEST_QUOTE else text[: _LONGEST_QUOTE - 3] + "..."
+    text = repr(value[: _LONGEST_QUOTE * 2] if isinstance(value, str) else value)
+    return _cut(" ".join(text.splitlines()), _LONGEST_QUOTE)
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else text[: longest - 3] + "..."
 
 
 def suggestion(name: object, known: Iterable[object]) -> str:

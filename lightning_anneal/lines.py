@@ -11,8 +11,7 @@ from lightning_anneal.clock import Horizon, Lengths
 from lightning_anneal.errors import AnnealError
 from lightning_anneal.rules import Rule
 from lightning_anneal.schedules import Schedule
-from lightning_anneal.schedules.callables import FromCallable
-from lightning_anneal.targets.optimizer import check_range
+from lightning_anneal.targets.ranges import check_range
 from lightning_anneal.targets.resolve import Resolved
 from lightning_anneal.targets.target import Target
 
@@ -42,6 +41,8 @@ class Line:
         self.next_event: float = math.inf
         self.settled: float = self._turn_at(self.curve.settles_at)
         """The first epoch (or step) whose value is the last one that is written."""
+        self.bounded = all(map(math.isfinite, self.curve.bounds))
+        """Whether all the values to come are known to be in order."""
 
     def value(self, t: int) -> float:
         """The value in force during epoch (or step) ``t``."""
@@ -75,24 +76,24 @@ def build_lines(rule: Rule, resolved: Resolved, found: dict[str, Any], horizon: 
     Raises:
         AnnealError: If a schedule can't be built, or gives what its target can't take.
     """
-    starts, kept = found["start"], found["lengths"]
-    if len(starts) != len(resolved.targets):
-        what = f"{len(resolved.targets)} parameter groups now, and {len(starts)} when training began"
-        raise AnnealError(rule.name, what)
     lines = []
-    for target, start in zip(resolved.targets, starts, strict=True):
-        lengths = Lengths(rule.name, rule.interval, horizon, dict(kept))
+    for target, start in zip(resolved.targets, found["start"], strict=False):
+        lengths = Lengths(rule.name, rule.interval, horizon, dict(found["lengths"]))
         curve = rule.recipe.build(lengths, start if rule.recipe.needs_start else None)
         line = Line(rule, target, curve, lengths.asked)
-        _check(line, resolved)
+        try:
+            _check(line, resolved)
+        except AnnealError as error:
+            # A schedule made in code knows only its own name.
+            raise error if error.where.startswith(rule.name) else AnnealError(target.name, str(error)) from None
         lines.append(line)
     return lines
 
 
 def _check(line: Line, resolved: Resolved) -> None:
     rule, target = line.rule, line.target
-    if resolved.home == "optimizer" and not isinstance(line.curve, FromCallable):
-        check_range(target.name, resolved.key, *line.curve.bounds)
+    if not target.whole:
+        check_range(target.name, target.key, *line.curve.bounds)
     for turn in range(_TRIED if target.whole and not rule.round else 1):
         target.cast(line.curve(turn * rule.frequency))
     if rule.eval_value is not None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
+from torch.optim import Optimizer
 
 from lightning_anneal.changes import Change, say
-from lightning_anneal.checks import number
+from lightning_anneal.checks import number, positive
 from lightning_anneal.clock import Horizon, Interval, Lengths
 from lightning_anneal.config import read_file, read_rules
 from lightning_anneal.errors import AnnealError, quote, suggestion
@@ -59,9 +61,13 @@ class AnnealingManager:
     ) -> None:
         params, owner = _annealing_params(config)
         self._start_with(read_rules(params))
-        per_epoch = None if steps_per_epoch is None else number("steps_per_epoch", steps_per_epoch)
-        self._horizon = Horizon(None if epochs is None else number("epochs", epochs), None, lambda: per_epoch)
-        self.find_targets(_roots(objects or {}, owner))
+        for rule in self.rules:
+            if rule.as_tensor:
+                what = "is for a Lightning fit; put a 0-d tensor in that place yourself, and it is filled in place"
+                raise AnnealError(f"{rule.name}.as_tensor", what)
+        per_epoch = None if steps_per_epoch is None else positive("steps_per_epoch", steps_per_epoch)
+        self._horizon = Horizon(None if epochs is None else positive("epochs", epochs), None, lambda: per_epoch)
+        self.find_targets(_roots({} if objects is None else objects, owner))
         self.find_starts(self._horizon)
         self.build(self._horizon)
 
@@ -123,8 +129,14 @@ class AnnealingManager:
         """
         found = dict(self.found)
         for rule in self.rules:
-            if rule.name in self._resolved and rule.name not in found:
-                starts = [float(target.read()) for target in self._resolved[rule.name].targets]
+            if rule.name not in self._resolved:
+                continue
+            starts = [float(target.read()) for target in self._resolved[rule.name].targets]
+            if rule.name in found:
+                # A parameter group that was added meanwhile begins at its own value.
+                known = found[rule.name]["start"]
+                found[rule.name] = {**found[rule.name], "start": [*known, *starts[len(known) :]]}
+            else:
                 lengths = Lengths(rule.name, rule.interval, horizon)
                 rule.recipe.build(lengths, starts[0] if rule.recipe.needs_start else None)
                 found[rule.name] = {"start": starts, "lengths": lengths.found}
@@ -160,7 +172,7 @@ class AnnealingManager:
             # The schedule's value, which float32 had rounded.
             line.target.slot.set(float(line.value(t)))
             line.target.in_place = False
-        self._last_values = self.values
+        self._last_values = {**self._last_values, **self.values}
         self._lines, self._tensors, self._resolved = [], [], {}
         self._plan(0)
 
@@ -278,7 +290,7 @@ class AnnealingManager:
         self._slow: list[Line] = []
         for line in self._running:
             shortcut = line.target.shortcut
-            if shortcut is None or line.rule.frequency > 1:
+            if shortcut is None or line.rule.frequency > 1 or not line.bounded:
                 self._slow.append(line)
             else:
                 # The bound method, because calling through the instance costs half as much again.
@@ -341,7 +353,7 @@ def _moment(where: str, value: object) -> int:
 
 def _annealing_params(config: Any) -> tuple[Any, Any]:
     """The parameters' settings, and the object that paths start from by default."""
-    if isinstance(config, str):
+    if isinstance(config, str | Path):
         config = read_file(config)
     if not isinstance(config, Mapping):
         if not hasattr(config, "annealing_params"):
@@ -354,8 +366,12 @@ def _annealing_params(config: Any) -> tuple[Any, Any]:
 
 def _roots(objects: Mapping[str, Any], owner: Any) -> Roots:
     known = ("model", "optimizer", "optimizers", "datamodule")
+    if not isinstance(objects, Mapping):
+        raise AnnealError("objects", f'must be a mapping such as {{"model": ...}}, got {quote(objects)}')
     for name in objects:
         if name not in known:
             raise AnnealError("objects", f"unknown name {quote(name)}{suggestion(name, known)}")
     optimizers = [objects["optimizer"]] if "optimizer" in objects else objects.get("optimizers", ())
+    if not isinstance(optimizers, Sequence) or not all(isinstance(o, Optimizer) for o in optimizers):
+        raise AnnealError("objects", "'optimizer' must be a torch optimizer, and 'optimizers' a list of them")
     return Roots(objects.get("model", owner), tuple(optimizers), objects.get("datamodule"))

@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 
 from lightning_anneal.errors import AnnealError, quote, suggestion
 
+_INDEX = re.compile(r"[0-9]{1,9}")
 _SEGMENT = re.compile(r"\.?([^.\[\]=]+)|\[([^\]]+)\]")
 
 
@@ -94,16 +95,16 @@ def _parse(override: str) -> tuple[list[str], Any]:
 def _inside(home: Any, segment: str, override: str) -> Any:
     place = _place(home, segment, override)
     if isinstance(home, dict) and place not in home:
-        raise AnnealError("--set", f"the config has no '{segment}'{suggestion(segment, home)}")
+        raise AnnealError("--set", f"the config has no {quote(segment)}{suggestion(segment, home)}")
     return home[place]
 
 
 def _place(home: Any, segment: str, override: str) -> Any:
     """The key or index as it is in the config: YAML reads ``10:`` as a number."""
     if isinstance(home, list):
-        if not segment.isdigit() or int(segment) >= len(home):
-            raise AnnealError("--set", f"no element '{segment}' in {quote(override)}; take 0 to {len(home) - 1}")
+        if not _INDEX.fullmatch(segment) or int(segment) >= len(home):
+            raise AnnealError("--set", f"no element {quote(segment)} in {quote(override)}; take 0 to {len(home) - 1}")
         return int(segment)
     if not isinstance(home, dict):
-        raise AnnealError("--set", f"{quote(home)} is a plain value and has no '{segment}' in it")
+        raise AnnealError("--set", f"{quote(home)} is a plain value and has no {quote(segment)} in it")
     return next((key for key in home if str(key) == segment), segment)

@@ -49,7 +49,7 @@ def read_state(state: object, names: Sequence[str]) -> tuple[int, int, Found]:
             }
             for name, entry in state["found"].items()
         }
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise AnnealError("checkpoint", f"the annealing state is damaged ({type(error).__name__}: {error})") from None
     added, dropped = [n for n in names if n not in saved], [n for n in saved if n not in names]
     if saved and (added or dropped):

@@ -20,17 +20,18 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.utilities import rank_zero_warn
 
 from lightning_anneal import report
 from lightning_anneal.callbacks.pruning import prune_unused_hooks
 from lightning_anneal.callbacks.run import horizon_of, roots_of
 from lightning_anneal.changes import Change, say
+from lightning_anneal.checks import number
 from lightning_anneal.errors import AnnealError, quote, suggestion
 from lightning_anneal.manager import AnnealingManager
 from lightning_anneal.rules import Rule
 from lightning_anneal.sync import agree
-from lightning_anneal.targets.resolve import resolve
 
 
 class RuleCallback(Callback):
@@ -62,6 +63,7 @@ class RuleCallback(Callback):
         self._steps_done = 0
         self._global_step = 0
         self._counting = False
+        self._fit_state: dict[str, Any] | None = None
         self._next_due = math.inf
         self._has_state = False
         self._groups: list[int] = []
@@ -105,12 +107,17 @@ class RuleCallback(Callback):
         # resumed is loaded later than this.
         if trainer.global_step == 0 and trainer.current_epoch == 0:
             self._forget()
+        if stage != "fit":
+            # An evaluation may load another checkpoint; a fit that comes after it goes on where the last one stood.
+            self._fit_state = self.state_dict() or None
         # LearningRateMonitor logs in start-hooks, too, and in front of this callback it would log the value of the
-        # step before. A new list, because Lightning is walking through the old one.
+        # step before: it is put behind. A new list, because Lightning is walking through the old one.
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-        ours: list[Callback] = [c for c in callbacks if isinstance(c, RuleCallback)]
-        if callbacks[: len(ours)] != ours:
-            trainer.callbacks = [*ours, *(c for c in callbacks if c not in ours)]  # type: ignore[attr-defined]
+        early = [c for c in callbacks[: callbacks.index(self)] if isinstance(c, LearningRateMonitor)]
+        if early:
+            rest = [c for c in callbacks if c not in early]
+            behind = rest.index(self) + 1
+            trainer.callbacks = [*rest[:behind], *early, *rest[behind:]]  # type: ignore[attr-defined]
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._trainer = trainer
@@ -118,7 +125,7 @@ class RuleCallback(Callback):
 
         def decide() -> Any:
             manager.find_targets(roots)
-            self._refuse_shared_places(trainer, pl_module)
+            self._try_the_others(trainer, pl_module)
             return manager.find_starts(horizon)
 
         manager.found = agree(trainer.strategy, decide)
@@ -135,6 +142,9 @@ class RuleCallback(Callback):
         self._bind_again(trainer, pl_module)
         if trainer.global_step == 0:
             self._steps_done = 0  # BatchSizeFinder has trained a few steps and put everything else back
+        elif not self._has_state:
+            # Resumed from a checkpoint that knows nothing of this callback.
+            self._steps_done = trainer.global_step // max(1, len(trainer.optimizers))
         self._manager.go_to(trainer.current_epoch, self._steps_done)
         self._next_due = self._steps_done if self._step_names else math.inf
         # One step back, and a global_step that no run has: the first batch counts itself.
@@ -210,8 +220,12 @@ class RuleCallback(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._manager.load_state_dict(state_dict)
-        self._steps_done = int(state_dict.get("steps_done", state_dict["step"]))
+        self._steps_done = int(number("checkpoint.steps_done", state_dict.get("steps_done", state_dict["step"])))
         self._has_state = True
+        if self._counting:
+            # A tuner has put back a state in the middle of a fit; the next batch counts itself, as at the start.
+            self._steps_done -= 1
+            self._global_step = -1
 
     # -- helpers --------------------------------------------------------------------------------------------------
 
@@ -235,6 +249,7 @@ class RuleCallback(Callback):
     def _bind_again(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Find the targets once more: optimizers may have got other group dictionaries."""
         self._manager.find_targets(roots_of(trainer, pl_module))
+        self._manager.find_starts(horizon_of(trainer))
         self._manager.build(horizon_of(trainer))
         self._groups = _group_ids(trainer)
 
@@ -242,27 +257,28 @@ class RuleCallback(Callback):
         """Outside of a fit: put in force what was when the checkpoint was written, if there is one."""
         manager = self._manager
         # There are no optimizers outside of a fit, and nothing of theirs matters there.
-        manager.find_targets(roots_of(trainer, pl_module), homes=("model", "datamodule"))
+        roots = roots_of(trainer, pl_module)
+        manager.find_targets(roots, homes=("model",) if roots.datamodule is None else ("model", "datamodule"))
         if self._has_state:
             manager.build(horizon_of(trainer))
             manager.make_tensors(pl_module.device)
             manager.go_to(manager.epoch, manager.step_in_force)
 
-    def _refuse_shared_places(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def _try_the_others(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Find what is wrong with the Trainer's other annealing callbacks before this one writes anything."""
         own = {target.slot.identity: target.name for target in self._manager.targets}
-        roots = roots_of(trainer, pl_module)
         for other in trainer.callbacks:  # type: ignore[attr-defined]
             if not isinstance(other, RuleCallback) or other is self:
                 continue
-            for rule in other._manager.rules:
-                try:
-                    targets = resolve(rule, roots).targets
-                except AnnealError:
-                    continue  # which the other callback tells of itself
-                for target in targets:
-                    if target.slot.identity in own:
-                        name = own[target.slot.identity]
-                        raise AnnealError(name, f"{other.state_key} anneals it too; keep one of them")
+            trial = AnnealingManager.of_rules(other._manager.rules)
+            trial.found = dict(other._manager.found)
+            trial.find_targets(roots_of(trainer, pl_module))
+            for target in trial.targets:
+                if target.slot.identity in own:
+                    name = own[target.slot.identity]
+                    raise AnnealError(name, f"{other.state_key} anneals it too; keep one of them")
+            trial.find_starts(horizon_of(trainer))
+            trial.build(horizon_of(trainer))
 
     def _show(self, trainer: Trainer) -> None:
         if self._prog_bar:
@@ -272,6 +288,9 @@ class RuleCallback(Callback):
         if self._trainer is not None:
             self._settle_count(self._trainer)
         self._manager.release()
+        if self._fit_state is not None:
+            self.load_state_dict(self._fit_state)
+            self._fit_state = None
         self._trainer = None
         self._groups = []
 
@@ -285,6 +304,8 @@ def _group_ids(trainer: Trainer) -> list[int]:
 
 
 def _names(where: str, given: Sequence[str], known: list[str]) -> frozenset[str]:
+    if not isinstance(given, str | Iterable):
+        raise AnnealError(where, f"must be a list of names, got {quote(given)}")
     names = [given] if isinstance(given, str) else list(given)
     for name in names:
         if name not in known:

@@ -83,6 +83,10 @@ class BetaScheduleCallback(RuleCallback):
         prog_bar: Sequence[str] = (),
     ) -> None:
         kind = beta_type(beta_scheduler_type)
+        if not isinstance(attr_name, str):
+            raise AnnealError("attr_name", f"must be a dotted path, got {quote(attr_name)}")
+        if eval_beta is not None and number("eval_beta", eval_beta) < 0:
+            raise AnnealError("eval_beta", f"must not be negative, got {quote(eval_beta)}")
         params = plain("beta_scheduler_params", beta_scheduler_params or {})
         if not isinstance(params, dict):
             raise AnnealError("beta_scheduler_params", f"must be a mapping, got {quote(params)}")
@@ -192,7 +196,7 @@ class BetaScheduleCallback(RuleCallback):
             for key, tag in (("kl_loss", "Batch/KL_Loss"), ("loss", "Batch/Total_Loss")):
                 value = outputs.get(key)
                 if isinstance(value, torch.Tensor):
-                    value = value.detach()
+                    value = value.detach().float().mean()
                 if isinstance(value, torch.Tensor | float | int):
                     metrics[tag] = float(value) * scales[key]
         report.log_values(trainer, metrics, step)

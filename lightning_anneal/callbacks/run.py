@@ -14,8 +14,8 @@ def horizon_of(trainer: Trainer) -> Horizon:
     """The length of the planned run."""
     max_epochs, max_steps = trainer.max_epochs, trainer.max_steps
     return Horizon(
-        max_epochs=None if max_epochs is None or max_epochs < 0 else max_epochs,
-        max_steps=None if max_steps < 0 else max_steps,
+        max_epochs=None if max_epochs is None or max_epochs < 0 else float(max_epochs),
+        max_steps=None if max_steps < 0 else float(max_steps),
         steps_per_epoch=lambda: steps_per_epoch(trainer),
     )
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from lightning_anneal.checks import choice, number, positive
 from lightning_anneal.errors import AnnealError
+from lightning_anneal.schedules.callables import FromCallable
 from lightning_anneal.schedules.protocol import Schedule
 
 WAVES = ("cosine", "triangle")
@@ -106,10 +107,13 @@ class WarmRestart(Schedule):
     # same answers.
     _restarts: list[int] = field(init=False, repr=False, compare=False)
     _sum: list[float] = field(init=False, repr=False, compare=False)
+    _curve: Schedule = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if not callable(self.base):
+        if not callable(self.base) or isinstance(self.base, type):
             raise AnnealError("WarmRestart.base", "must be a schedule or a callable of t")
+        curve = self.base if isinstance(self.base, Schedule) else FromCallable(self.base, "WarmRestart.base")
+        object.__setattr__(self, "_curve", curve)
         object.__setattr__(self, "interval", positive("WarmRestart.interval", self.interval))
         object.__setattr__(self, "multiplier", positive("WarmRestart.multiplier", self.multiplier))
         if self.interval < 1:
@@ -120,7 +124,7 @@ class WarmRestart(Schedule):
     def __call__(self, t: float) -> float:
         if t >= self._restarts[-1]:
             self._extend_past(t)
-        return self.base(t - self._restarts[bisect_right(self._restarts, t) - 1] if t > 0 else 0.0)
+        return self._curve(t - self._restarts[bisect_right(self._restarts, t) - 1] if t > 0 else 0.0)
 
     def restart_info(self, t: float) -> RestartInfo:
         """Where ``t`` stands among the restarts, for any ``t`` in any order.
@@ -140,7 +144,7 @@ class WarmRestart(Schedule):
 
     @property
     def bounds(self) -> tuple[float, float]:
-        return self.base.bounds if isinstance(self.base, Schedule) else (-math.inf, math.inf)
+        return self._curve.bounds
 
     def _extend_past(self, t: float) -> None:
         while self._restarts[-1] <= t:

@@ -11,6 +11,7 @@ from typing import Any
 
 from lightning_anneal.checks import number, positive
 from lightning_anneal.errors import AnnealError, quote
+from lightning_anneal.schedules.callables import FromCallable
 from lightning_anneal.schedules.protocol import Schedule
 
 
@@ -98,7 +99,7 @@ class Sequence(Schedule):
 
     parts: Iterable[tuple[Callable[[float], float], float]]
     _starts: tuple[float, ...] = field(init=False, repr=False, compare=False)
-    _curves: tuple[Callable[[float], float], ...] = field(init=False, repr=False, compare=False)
+    _curves: tuple[Schedule, ...] = field(init=False, repr=False, compare=False)
     _settles_at: float = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -109,15 +110,17 @@ class Sequence(Schedule):
         if not parts:
             raise AnnealError("Sequence.parts", "must have at least one part")
         for i, (curve, _) in enumerate(parts):
-            if not callable(curve):
+            if not callable(curve) or isinstance(curve, type):
                 raise AnnealError(f"Sequence.parts.{i}", f"must be a schedule or a callable of t, got {quote(curve)}")
         parts = tuple((c, positive(f"Sequence.parts.{i}.duration", d)) for i, (c, d) in enumerate(parts))
         object.__setattr__(self, "parts", parts)
         object.__setattr__(self, "_starts", tuple(accumulate((d for _, d in parts[:-1]), initial=0.0)))
-        object.__setattr__(self, "_curves", tuple(c for c, _ in parts))
-        last = parts[-1][0]
-        settles_at = self._starts[-1] + last.settles_at if isinstance(last, Schedule) else math.inf
-        object.__setattr__(self, "_settles_at", settles_at)
+        curves = [
+            curve if isinstance(curve, Schedule) else FromCallable(curve, f"Sequence.parts.{i}")
+            for i, (curve, _) in enumerate(parts)
+        ]
+        object.__setattr__(self, "_curves", tuple(curves))
+        object.__setattr__(self, "_settles_at", self._starts[-1] + curves[-1].settles_at)
 
     def __call__(self, t: float) -> float:
         index = bisect_right(self._starts, max(t, 0.0)) - 1
@@ -128,7 +131,7 @@ class Sequence(Schedule):
 
     @property
     def bounds(self) -> tuple[float, float]:
-        known = [c.bounds if isinstance(c, Schedule) else (-math.inf, math.inf) for c in self._curves]
+        known = [curve.bounds for curve in self._curves]
         return min(low for low, _ in known), max(high for _, high in known)
 
     @property
@@ -138,7 +141,7 @@ class Sequence(Schedule):
     def next_event(self, t: float) -> float:
         index = bisect_right(self._starts, max(t, 0.0)) - 1
         curve, start = self._curves[index], self._starts[index]
-        inner = start + curve.next_event(t - start) if isinstance(curve, Schedule) else math.inf
+        inner = start + curve.next_event(t - start)
         if inner <= t:  # the part's end, which adding the part's start has rounded onto t
             inner = math.inf
         following = self._starts[index + 1] if index + 1 < len(self._starts) else math.inf

@@ -213,6 +213,8 @@ class Saturating(Ramp):
         object.__setattr__(self, "rate", positive("Saturating.rate", self.rate))
         object.__setattr__(self, "_slope", -self.rate / self.duration)
         object.__setattr__(self, "_scale", self._span / math.expm1(-self.rate))
+        if not math.isfinite(self._scale):
+            raise AnnealError("Saturating.rate", f"too small for a float, got {self.rate:g}")
 
     def __call__(self, t: float) -> float:
         if 0 < t < self.duration:
@@ -284,7 +286,10 @@ class Sigmoid(Ramp):
         # s(u) rescaled is (1 + tanh(k (u - 1/2) / 2) / tanh(k / 4)) / 2, which can't overflow.
         half = self._span / 2
         object.__setattr__(self, "_middle", self.start + half)
-        object.__setattr__(self, "_half", half / math.tanh(self.steepness / 4))
+        bend = math.tanh(self.steepness / 4)
+        object.__setattr__(self, "_half", half / bend if bend else math.inf)
+        if not math.isfinite(self._half):
+            raise AnnealError("Sigmoid.steepness", f"too small for a float, got {self.steepness:g}")
 
     def __call__(self, t: float) -> float:
         if 0 < t < self.duration:

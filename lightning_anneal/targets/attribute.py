@@ -6,13 +6,14 @@ runs, no class attribute is shadowed, and nothing that isn't there is made.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, MutableMapping, MutableSequence
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import torch
 
-from lightning_anneal.errors import AnnealError, suggestion
+from lightning_anneal.errors import AnnealError, quote, suggestion
 from lightning_anneal.targets.target import AttributeSlot, ItemSlot, Slot, TupleSlot
 
 _CODE = (type, ModuleType, FunctionType, MethodType, BuiltinFunctionType)
@@ -55,7 +56,7 @@ def unwrapped(node: Any) -> Any:
 
 def _step(where: str, node: Any, slot: Slot | None, segment: str) -> Slot:
     if isinstance(node, _CODE):
-        raise AnnealError(where, f"can't look for '{segment}' in code ({getattr(node, '__name__', '?')})")
+        raise AnnealError(where, f"can't look for {quote(segment)} in code ({getattr(node, '__name__', '?')})")
     if isinstance(node, Mapping):
         return _item(where, node, segment)
     if isinstance(node, MutableSequence | tuple) and not hasattr(node, "_fields"):
@@ -71,15 +72,20 @@ def _item(where: str, node: Mapping[Any, Any], segment: str) -> Slot:
     keys: list[Any] = [segment, int(segment)] if segment.isdigit() else [segment]
     for key in keys:
         if key in node:
-            if not isinstance(node, MutableMapping):
-                raise AnnealError(where, f"a {type(node).__name__} can't be written to")
+            if not isinstance(node, MutableMapping) or _is_readonly(node):
+                raise AnnealError(where, f"this {type(node).__name__} can't be written to")
             return ItemSlot(node, key)
-    raise AnnealError(where, f"{type(node).__name__} has no key '{segment}'{suggestion(segment, node)}")
+    raise AnnealError(where, f"{type(node).__name__} has no key {quote(segment)}{suggestion(segment, node)}")
+
+
+def _is_readonly(node: Any) -> bool:
+    omegaconf = sys.modules.get("omegaconf")
+    return omegaconf is not None and omegaconf.OmegaConf.is_config(node) and omegaconf.OmegaConf.is_readonly(node)
 
 
 def _element(where: str, node: MutableSequence[Any] | tuple[Any, ...], slot: Slot | None, segment: str) -> Slot:
     if not segment.isdigit() or int(segment) >= len(node):
-        what = f"{type(node).__name__} of length {len(node)} has no element '{segment}'"
+        what = f"{type(node).__name__} of length {len(node)} has no element {quote(segment)}"
         raise AnnealError(where, f"{what}; take 0 to {len(node) - 1}" if node else what)
     if isinstance(node, tuple):
         if slot is None:
@@ -96,7 +102,7 @@ def _field(where: str, node: Any, slot: Slot | None, segment: str) -> Slot:
 
 def _member(where: str, node: torch.nn.Module, segment: str) -> Slot:
     if segment in node._parameters:
-        raise AnnealError(where, f"'{segment}' is a learnable Parameter, which the optimizer writes")
+        raise AnnealError(where, f"{quote(segment)} is a learnable Parameter, which the optimizer writes")
     if segment in node._modules:
         return ItemSlot(node._modules, segment)
     if segment in node._buffers:
@@ -111,6 +117,8 @@ def _attribute(where: str, node: Any, segment: str) -> Slot:
         return ItemSlot(vars(node), "_hparams")
     if segment not in getattr(node, "__dict__", {}):
         raise _absent(where, node, segment)
+    if getattr(getattr(type(node), "__dataclass_params__", None), "frozen", False):
+        raise AnnealError(where, f"{type(node).__name__} is a frozen dataclass")
     # A plain attribute is written into the instance dictionary, at a fiftieth of what `setattr` costs on a module.
     # An own `__setattr__` or a descriptor means that a write does more than that.
     setter: object = type(node).__setattr__
@@ -124,14 +132,16 @@ def _absent(where: str, node: Any, segment: str) -> AnnealError:
     kind = type(node).__name__
     in_class = next((vars(c)[segment] for c in type(node).__mro__ if segment in vars(c)), None)
     if isinstance(in_class, property):
-        return AnnealError(where, f"'{segment}' is a property of {kind}; name the attribute behind it")
+        return AnnealError(where, f"{quote(segment)} is a property of {kind}; name the attribute behind it")
     if hasattr(in_class, "__set__"):
-        return AnnealError(where, f"'{segment}' of {kind} is no entry of its __dict__, and only those can be annealed")
+        return AnnealError(
+            where, f"{quote(segment)} of {kind} is no entry of its __dict__, and only those can be annealed"
+        )
     if callable(in_class):
-        return AnnealError(where, f"'{segment}' is a method of {kind}")
+        return AnnealError(where, f"{quote(segment)} is a method of {kind}")
     if in_class is not None:
-        return AnnealError(where, f"'{segment}' is a class attribute of {kind}; set self.{segment} in __init__")
-    return AnnealError(where, f"{kind} has no attribute '{segment}'{suggestion(segment, _names(node))}")
+        return AnnealError(where, f"{quote(segment)} is a class attribute of {kind}; set self.{segment} in __init__")
+    return AnnealError(where, f"{kind} has no attribute {quote(segment)}{suggestion(segment, _names(node))}")
 
 
 def _names(node: Any) -> list[str]:

@@ -11,17 +11,6 @@ from lightning_anneal.errors import AnnealError, quote, suggestion
 from lightning_anneal.targets.attribute import find
 from lightning_anneal.targets.target import Slot
 
-# What torch's optimizers check at construction and never again: the least and the first value out of range.
-_RANGES = {
-    "lr": (0.0, float("inf")),
-    "weight_decay": (0.0, float("inf")),
-    "eps": (0.0, float("inf")),
-    "momentum": (0.0, float("inf")),
-    "alpha": (0.0, float("inf")),
-    "lr_decay": (0.0, float("inf")),
-    "betas": (0.0, 1.0),
-}
-
 
 def find_in_groups(where: str, optimizer: Optimizer, segments: tuple[str, ...]) -> list[tuple[str, Slot]]:
     """The places a path such as ``param_groups.*.weight_decay`` leads to, each with its group's number.
@@ -51,28 +40,6 @@ def _matching(where: str, optimizer: Optimizer, group: str) -> list[int]:
     if int(group) >= len(groups):
         raise AnnealError(where, f"there is no parameter group {group}; the optimizer has {len(groups)}")
     return [int(group)]
-
-
-def check_range(where: str, key: str, low: float, high: float) -> None:
-    """Refuse values that torch would have refused at construction.
-
-    Args:
-        where: The parameter's name, for the error.
-        key: The group's key.
-        low: The lowest value to come.
-        high: The highest value to come.
-
-    Example:
-        >>> check_range("wd", "weight_decay", -5.0, 1.0)
-        Traceback (most recent call last):
-        ...
-        lightning_anneal.errors.AnnealError: wd: weight_decay must be at least 0, and would go to -5
-    """
-    least, end = _RANGES.get(key, (float("-inf"), float("inf")))
-    if low < least:
-        raise AnnealError(where, f"{key} must be at least {least:g}, and would go to {low:g}")
-    if high >= end:
-        raise AnnealError(where, f"{key} must stay below {end:g}, and would go to {high:g}")
 
 
 def check_not_owned(where: str, optimizer: Optimizer, key: str, schedulers: Iterable[Any]) -> None:

@@ -47,13 +47,11 @@ class Resolved:
     Args:
         targets: One target, or one for each parameter group under ``*``.
         home: The kind of object the path started from, ``"model"`` for everything that is no other one.
-        key: The last name of the path that is no index, such as ``"betas"`` in ``betas.0``.
         shadowed: Whether the module's hparams hold the same name, and the module was taken.
     """
 
     targets: tuple[Target, ...]
     home: str
-    key: str
     shadowed: bool = False
 
 
@@ -74,6 +72,7 @@ def resolve(rule: Rule, roots: Roots) -> Resolved:
     """
     segments = parse_path(rule.name, rule.path)
     home = home_of(rule, segments)
+    # The last name that is no index: "betas" in "betas.0".
     key = next((s for s in reversed(segments) if not s.isdigit()), segments[-1])
     shadowed = False
     if home == "optimizer":
@@ -92,11 +91,13 @@ def resolve(rule: Rule, roots: Roots) -> Resolved:
         raise AnnealError(rule.name, "'*' stands for the parameter groups of an optimizer and nothing else")
     # torch's own default for weight_decay is the int 0, and people write gradient_clip_val=1: both mean floats.
     as_float = rule.as_float or home == "optimizer" or key == "gradient_clip_val"
+    ranged = key if home in ("optimizer", "trainer") else None
     rounds = rule.round or (home == "trainer" and key == "accumulate_grad_batches")
     targets = tuple(
-        Target(_group_name(rule.name, label) if several else rule.name, slot, rounds, as_float) for label, slot in named
+        Target(_group_name(rule.name, label) if several else rule.name, slot, rounds, as_float, ranged)
+        for label, slot in named
     )
-    return Resolved(targets, home, key, shadowed)
+    return Resolved(targets, home, shadowed)
 
 
 def _group_name(name: str, group: str) -> str:

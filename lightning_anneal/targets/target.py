@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import torch
 
 from lightning_anneal.errors import AnnealError, quote
+from lightning_anneal.targets.ranges import check_range
 
 
 class Slot(Protocol):
@@ -95,12 +96,14 @@ class Target:
         slot: The place.
         round: Whether an int target rounds, half up; otherwise fractions are an error.
         as_float: Whether an int found there gives way to floats.
+        key: The key whose range holds (see `check_range`), if any.
     """
 
     name: str
     slot: Slot
     round: bool = False
     as_float: bool = False
+    key: str | None = None
 
     def __post_init__(self) -> None:
         value = self.slot.get()
@@ -131,14 +134,15 @@ class Target:
         """The value as this target would hold it.
 
         Raises:
-            AnnealError: For NaN and infinities, and for fractions on an int target.
+            AnnealError: For NaN and infinities, values out of range, and fractions on an int target.
         """
         if not math.isfinite(value):
             raise AnnealError(self.name, f"must be a finite number, got {value}")
+        if self.whole and self.round:
+            value = math.floor(value + 0.5)
+        check_range(self.name, self.key, value, value)
         if not self.whole:
             return float(value)
-        if self.round:
-            return math.floor(value + 0.5)
         if value != int(value):
             what = f"holds an int and its schedule gives {value:g}"
             raise AnnealError(self.name, f"{what}; write {self.read()}.0 in the module, or set round: true")
