@@ -77,6 +77,7 @@ UNKNOWN = "BetaScheduleCallback: unknown argument 'eval_bta'; did you mean 'eval
          "BetaScheduleCallback.init_args: must be a mapping, got [1]"),
         (None, ["trainer.calbacks[0].x=1"], "--set: the config has no 'calbacks'; did you mean 'callbacks'?"),
         (None, ["trainer.callbacks[7].x=1"], "--set: no element '7' in 'trainer.callbacks[7].x=1'; take 0 to 0"),
+        (None, ["trainer.callbacks[²]=1"], "--set: no element '²' in 'trainer.callbacks[²]=1'; take 0 to 0"),
         (None, ["trainer.max_epochs.x=1"], "--set: 2 is a plain value and has no 'x' in it"),
         (None, ["trainer.max_epochs"], "--set: write --set PATH=VALUE, got 'trainer.max_epochs'"),
         (None, ["trainer[=1"], "--set: can't read the path in 'trainer[=1'; write a.b[0][key.with.dots].c=value"),

@@ -94,6 +94,10 @@ def test_any_mapping(make: Any) -> None:
 def test_omegaconf_is_resolved() -> None:
     config = OmegaConf.create({"top": 3, "x": {"strategy": "linear", "end_value": "${top}", "total_steps": 3}})
     assert values(config.x, [3]) == [3.0]
+    nested = OmegaConf.create({"x": {"strategy": "${nope}"}})
+    for broken in (nested, {"x": nested.x}, {"x": {"strategy": "sequence", "parts": OmegaConf.create(["${nope}"])}}):
+        with pytest.raises(AnnealError, match=r"^config: .*nope.*"):
+            read_rules(broken)
     with pytest.raises(AnnealError, match="Missing mandatory value"):
         read_rules(OmegaConf.create({"x": {"strategy": "linear", "end_value": "???"}}))
 
@@ -185,6 +189,8 @@ def deep() -> dict[str, Any]:
         ({"strategy": "cyclical", "cycle_length": 4, "min_value": 0}, "x.max_value: missing; cyclical needs it"),
         ({"strategy": "cyclical", "cycle_length": 4, "min_value": 0, "max_value": 1, "wave_type": "sine"},
          "x.wave_type: unknown wave_type 'sine'; did you mean 'cosine'?"),
+        ({"strategy": "cyclical", "cycle_length": 4, "min_value": 0, "max_value": 1, "wave_type": ""},
+         "x.wave_type: unknown wave_type ''; known: cosine, triangle"),
         ({"strategy": "warm_restart", "restart_interval": 4, "base": 3}, "x.base: must be a mapping, got 3"),
         ({"strategy": "warm_restart", "restart_interval": 4, "base": {**LINEAR, "frequency": 3}},
          "x.base: unknown key 'frequency'; known: end_value, start_value, strategy, total_steps"),

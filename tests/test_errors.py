@@ -18,6 +18,19 @@ def test_it_is_a_value_error_that_survives_pickling() -> None:
 
 
 @pytest.mark.parametrize(
+    ("where", "what", "expected"),
+    [
+        ("a\nb", "is\r\nwrong", "a b: is wrong"),
+        ("n" * 300, "is wrong", "n" * 187 + "...: is wrong"),
+        ("key", "w" * 300, "key: " + "w" * 192 + "..."),
+    ],
+)
+def test_one_line_of_at_most_200_characters(where: str, what: str, expected: str) -> None:
+    assert str(AnnealError(where, what)) == expected
+    assert len(expected) <= 200
+
+
+@pytest.mark.parametrize(
     ("name", "known", "expected"),
     [
         ("cosin", ["linear", "cosine"], "; did you mean 'cosine'?"),

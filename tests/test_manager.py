@@ -10,7 +10,7 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
-from lightning_anneal import AnnealError, AnnealingManager, Linear
+from lightning_anneal import AnnealError, AnnealingManager, Linear, Milestones, Sequence
 
 RAMP = {"strategy": "linear", "start_value": 0.0, "end_value": 4.0, "total_steps": 4}
 
@@ -138,6 +138,16 @@ def test_what_settles_is_dropped_from_the_loop() -> None:
          "object in the settings"),
         (lambda: AnnealingManager(Config(bet=RAMP)), "bet: Config has no attribute 'bet'; did you mean 'beta'?"),
         (lambda: AnnealingManager(Config(beta=RAMP), objects={"modle": 1}), "objects: unknown name 'modle'; did you mean 'model'?"),
+        (lambda: AnnealingManager(Config(beta=RAMP), objects=[1]),
+         'objects: must be a mapping such as {"model": ...}, got [1]'),
+        (lambda: AnnealingManager(Config(beta=RAMP), objects={"optimizer": "x"}),
+         "objects: 'optimizer' must be a torch optimizer, and 'optimizers' a list of them"),
+        (lambda: AnnealingManager(Config(beta=RAMP), steps_per_epoch=0), "steps_per_epoch: must be positive, got 0"),
+        (lambda: AnnealingManager(Config(beta={**RAMP, "as_tensor": True})),
+         "beta.as_tensor: is for a Lightning fit; put a 0-d tensor in that place yourself, and it is filled in place"),
+        (lambda: AnnealingManager("a" * 5000), f"'{'a' * 56}...: no such file"),
+        (lambda: AnnealingManager(Config(beta=Sequence([(Milestones({3: 1.0}), 5)]))),
+         "beta: Milestones.initial: needed: there is no value before t = 3"),
         (lambda: AnnealingManager(Config(beta=RAMP), epochs="many"), "epochs: must be a number, got 'many'"),
         (lambda: AnnealingManager(Config(beta=RAMP)).step(epoch=-1), "epoch: must be a whole number from 0, got -1"),
         (lambda: AnnealingManager(Config(beta=RAMP)).step(step=1.5), "step: must be a whole number from 0, got 1.5"),

@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch import LightningModule
-from lightning.pytorch.callbacks import Callback, LearningRateMonitor
+from lightning.pytorch.callbacks import Callback, LearningRateFinder, LearningRateMonitor
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.tuner import Tuner
 from torch.utils.data import DataLoader, IterableDataset
 
-from lightning_anneal import AnnealError, Cosine, HyperparamAnnealingCallback, Linear, Milestones
+from lightning_anneal import AnnealError, Cosine, HyperparamAnnealingCallback, Linear, Milestones, Sequence
 from tests.tiny import BATCHES, Data, Tiny, trainer_for
 
 Fit = Callable[..., Tiny]
@@ -472,6 +473,119 @@ def test_a_length_longer_than_the_run_is_told(fit: Fit, settings: dict[str, Any]
     assert [str(w.message) for w in warned if "longer" in str(w.message)] == [message]
 
 
+def test_a_refused_callback_leaves_the_others_unapplied(tmp_path: Path) -> None:
+    module = Tiny()
+    callbacks = [
+        HyperparamAnnealingCallback({"beta": ramp()}, name="first"),
+        HyperparamAnnealingCallback({"betta": ramp()}, name="second"),
+    ]
+    with pytest.raises(AnnealError, match="no attribute 'betta'"):
+        trainer_for(tmp_path, *callbacks).fit(module)
+    assert module.beta == 1.0
+
+
+@pytest.mark.parametrize(
+    "tune", [lambda t, m: Tuner(t).lr_find(m, num_training=5), lambda t, m: Tuner(t).scale_batch_size(m, max_trials=2)]
+)
+def test_a_tuner_before_the_fit(tmp_path: Path, tune: Any) -> None:
+    class Tunable(Tiny):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lr = 0.1
+            self.batch_size = 1
+
+    module, callback = Tunable(), anneal(end=16.0, total_steps=16, interval="step")
+    trainer = trainer_for(tmp_path, callback, max_epochs=2)
+    tune(trainer, module)
+    module.seen.clear()
+    trainer.fit(module)
+    assert module.values == [float(s) for s in range(len(module.values))]
+    assert len(module.values) == 16
+
+
+class SearchLate(LearningRateFinder):
+    """Searches again in the middle of a fit, as Lightning's documentation shows it."""
+
+    def on_fit_start(self, *args: Any) -> None: ...
+
+    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        if trainer.current_epoch == 1:
+            self.lr_find(trainer, pl_module)
+
+
+def test_a_tuner_in_the_middle_of_a_fit(tmp_path: Path) -> None:
+    class Tunable(Tiny):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lr = 0.1
+
+    module, callback = Tunable(), anneal(end=24.0, total_steps=24, interval="step")
+    trainer_for(tmp_path, callback, SearchLate(num_training_steps=4, update_attr=False), max_epochs=3).fit(module)
+    assert module.values[:8] == [float(s) for s in range(8)]
+    assert module.values[-16:] == [float(s) for s in range(8, 24)]
+
+
+def test_a_parameter_group_that_is_added_meanwhile(tmp_path: Path) -> None:
+    class Unfreezes(Callback):
+        def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+            if trainer.current_epoch == 1:
+                trainer.optimizers[0].add_param_group({"params": pl_module.net.parameters(), "weight_decay": 0.8})
+
+    class Part(Tiny):
+        def configure_optimizers(self) -> Any:
+            return torch.optim.SGD(self.layer.parameters(), lr=0.1, weight_decay=0.0)
+
+    path = "optimizer.param_groups.*.weight_decay"
+    callback = HyperparamAnnealingCallback({path: {"strategy": "linear", "end_value": 0.4, "total_steps": 4}})
+    trainer_for(tmp_path, Unfreezes(), callback, max_epochs=3).fit(Part())
+    assert callback.values == pytest.approx(
+        {"optimizer.param_groups.0.weight_decay": 0.2, "optimizer.param_groups.1.weight_decay": 0.6}
+    )
+
+
+def test_values_are_kept_through_an_evaluation(tmp_path: Path) -> None:
+    callback = HyperparamAnnealingCallback({"beta": ramp(), "optimizer.param_groups.0.lr": ramp(0.3)})
+    trainer = trainer_for(tmp_path, callback)
+    trainer.fit(Tiny())
+    values = callback.values
+    trainer.validate(Tiny(), verbose=False)
+    assert values == callback.values == {"beta": 3.0, "optimizer.param_groups.0.lr": 0.3}
+
+
+def test_a_datamodule_that_is_not_there_matters_in_a_fit_only(tmp_path: Path) -> None:
+    callback = HyperparamAnnealingCallback({"datamodule.noise": ramp()})
+    trainer_for(tmp_path, callback).test(Tiny(), verbose=False)
+    with pytest.raises(AnnealError, match="there is no datamodule"):
+        trainer_for(tmp_path, callback).fit(Tiny())
+
+
+@pytest.mark.parametrize(
+    ("path", "curve", "message"),
+    [
+        (
+            "optimizer.param_groups.0.weight_decay",
+            lambda t: -5.0,
+            "weight_decay must be at least 0, and would go to -5",
+        ),
+        (
+            "optimizer.param_groups.0.lr",
+            Sequence([(lambda t: 0.1 - t, 9)]),
+            "lr must be at least 0, and would go to -0.9",
+        ),
+        ("trainer.gradient_clip_val", lambda t: 1 - 2 * t, "gradient_clip_val must be at least 0, and would go to -1"),
+        (
+            "trainer.accumulate_grad_batches",
+            lambda t: 1 - t,
+            "accumulate_grad_batches must be at least 1, and would go to 0",
+        ),
+    ],
+)
+def test_out_of_range(tmp_path: Path, path: str, curve: Any, message: str) -> None:
+    with pytest.raises(AnnealError) as error:
+        trainer_for(tmp_path, HyperparamAnnealingCallback({path: curve}), gradient_clip_val=1.0).fit(Tiny())
+    assert str(error.value) == f"{path}: {message}"
+
+
 class WithHparams(Tiny):
     def __init__(self, beta: float = 4.0) -> None:
         super().__init__()
@@ -515,6 +629,8 @@ def test_the_same_parameter_in_two_callbacks(tmp_path: Path) -> None:
     [
         (lambda: HyperparamAnnealingCallback(), "annealing_params: missing; give {name: settings}"),
         (lambda: HyperparamAnnealingCallback({"b": ramp()}, prog_bar=["c"]), "prog_bar: unknown parameter 'c'; known: b"),
+        (lambda: HyperparamAnnealingCallback({"b": ramp()}, prog_bar=5), "prog_bar: must be a list of names, got 5"),  # type: ignore[arg-type]
+        (lambda: HyperparamAnnealingCallback({"b": Linear}), "b: Linear is a class; make a schedule of it, such as Linear(0, 1, 10)"),
         (lambda: HyperparamAnnealingCallback({"b": ramp()}, name=""), "name: must be a string, got ''"),
         (
             lambda: HyperparamAnnealingCallback({"b": ramp()}, on_horizon_change="stretch"),

@@ -130,6 +130,15 @@ def test_the_loss_is_multiplied_back_under_accumulation(tmp_path: Path) -> None:
     assert found["Batch/KL_Loss"] == [(s, 0.5) for s in range(10)]
 
 
+def test_losses_of_any_shape_are_averaged(tmp_path: Path) -> None:
+    class PerItem(Tiny):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            return {"loss": self.layer(batch[0]).mean(), "kl_loss": torch.tensor([1, 2, 6])}
+
+    found = logged(tmp_path, BetaScheduleCallback("linear", LINEAR), PerItem(), max_epochs=1)
+    assert found["Batch/KL_Loss"] == [(3, 3.0), (7, 3.0)]
+
+
 def test_a_module_that_returns_only_a_loss(tmp_path: Path) -> None:
     class Bare(Tiny):
         def training_step(self, batch: Any, batch_idx: int) -> Any:
@@ -239,6 +248,8 @@ def test_refused(arguments: tuple[Any, ...], message: str) -> None:
     ("options", "message"),
     [
         ({"use_hierarchical_model": True}, "use_hierarchical_model: needs beta_scheduler_type 'hierarchical', got 'linear'"),
+        ({"eval_beta": -1}, "eval_beta: must not be negative, got -1"),
+        ({"attr_name": 5}, "attr_name: must be a dotted path, got 5"),
         ({"eval_beta": "one"}, "eval_beta: must be a number, got 'one'"),
         ({"interval": "batch"}, "beta.interval: unknown interval 'batch'; known: epoch, step"),
         ({"interval": "epoch", "scheduler_configs": {"interval": "step"}}, "beta.interval: 'epoch' here and 'step' in "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
@@ -171,12 +172,12 @@ def test_what_a_checkpoint_holds(tmp_path: Path) -> None:
         "step": 7,
         "steps_done": 8,
         "found": {
-            "beta": {"start": [1.0], "lengths": {"total_steps": 1}},
-            "loss.margin": {"start": [0.2], "lengths": {"total_steps": 11.2}},
+            "beta": {"start": [1.0], "lengths": {"total_steps": 1.0}},
+            "loss.margin": {"start": [0.2], "lengths": {"total_steps=70%": 11.2}},
             "optimizer.param_groups.0.lr": {"start": [0.1], "lengths": {"total_steps": 15}},
             "optimizer.param_groups.*.weight_decay": {"start": [0.0], "lengths": {"total_steps": 1}},
-            "optimizer.param_groups.0.momentum": {"start": [0.9], "lengths": {"restart_interval": 8}},
-            "temperature": {"start": [2.0], "lengths": {"schedule.75%": 1.5}},
+            "optimizer.param_groups.0.momentum": {"start": [0.9], "lengths": {"restart_interval=1ep": 8.0}},
+            "temperature": {"start": [2.0], "lengths": {"schedule.75%=75%": 1.5}},
         },
     }
 
@@ -215,6 +216,52 @@ def test_a_state_that_is_none(state: dict[str, Any], message: str) -> None:
     with pytest.raises(AnnealError) as error:
         ramp_of("beta").load_state_dict(state)
     assert str(error.value) == message
+
+
+def test_numbers_of_numpy_leave_no_trace_in_a_checkpoint(tmp_path: Path) -> None:
+    settings = {"strategy": "linear", "end_value": np.float64(4.0), "interval": "step"}
+    callback = HyperparamAnnealingCallback({"beta": settings, "loss.margin": {**settings, "total_steps": "50%"}})
+    options: dict[str, Any] = {"max_epochs": -1, "max_steps": np.int64(8), "enable_checkpointing": True}
+    trainer_for(tmp_path, callback, saving(tmp_path), **options).fit(Tiny())
+    [checkpoint] = tmp_path.glob("*.ckpt")
+    found = torch.load(checkpoint, weights_only=True)["callbacks"]["HyperparamAnnealingCallback"]["found"]
+    assert found["beta"]["lengths"] == {"total_steps": 7.0}
+
+
+def test_a_length_that_was_changed_before_a_resume_counts(tmp_path: Path) -> None:
+    def ramp(length: str) -> HyperparamAnnealingCallback:
+        settings = {"strategy": "linear", "start_value": 0, "end_value": 8, "total_steps": length}
+        return HyperparamAnnealingCallback({"beta": settings})
+
+    trainer_for(tmp_path, ramp("50%"), saving(tmp_path), max_epochs=8, enable_checkpointing=True).fit(Tiny())
+    [checkpoint] = tmp_path.glob("epoch=1-*.ckpt")
+    module = Tiny()
+    trainer_for(tmp_path, ramp("100%"), max_epochs=8).fit(module, ckpt_path=checkpoint)
+    assert module.by_epoch == [2.0, 3.0, 4.0, 5.0, 6.0, 7.0]
+
+
+def test_a_callback_that_the_checkpoint_does_not_know(tmp_path: Path) -> None:
+    trainer_for(tmp_path, saving(tmp_path), max_epochs=2, enable_checkpointing=True).fit(Tiny())
+    [checkpoint] = tmp_path.glob("epoch=1-*.ckpt")
+    module = Tiny()
+    settings = {"strategy": "linear", "start_value": 0, "end_value": 32, "total_steps": 32, "interval": "step"}
+    trainer_for(tmp_path, HyperparamAnnealingCallback({"beta": settings})).fit(module, ckpt_path=checkpoint)
+    assert module.values == [float(s) for s in range(16, 32)]
+
+
+def test_an_evaluation_of_another_checkpoint_between_two_fits(tmp_path: Path) -> None:
+    settings = {"strategy": "linear", "start_value": 0, "end_value": 32, "total_steps": 32, "interval": "step"}
+    callback = HyperparamAnnealingCallback({"beta": settings})
+    module = Tiny()
+    trainer = trainer_for(tmp_path, callback, saving(tmp_path), max_epochs=3, enable_checkpointing=True)
+    trainer.fit(module)
+    [early] = tmp_path.glob("epoch=0-*.ckpt")
+    module.validated.clear()
+    trainer.validate(module, ckpt_path=early, verbose=False)
+    assert {value for _, value in module.validated} == {7.0}
+    trainer.fit_loop.max_epochs = 4
+    trainer.fit(module)
+    assert module.values == [float(s) for s in range(32)]
 
 
 def test_beta_resumes_too(tmp_path: Path) -> None:

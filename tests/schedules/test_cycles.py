@@ -94,6 +94,8 @@ def test_events() -> None:
         (lambda: Cyclical(4, -1e308, 1e308), "Cyclical.high: too far from the low value for a float"),
         (lambda: WarmRestart(Linear(0, 1, 2), 0.5), "WarmRestart.interval: must be at least 1, got 0.5"),
         (lambda: WarmRestart(Linear(0, 1, 2), 5, 0), "WarmRestart.multiplier: must be positive, got 0"),
+        (lambda: WarmRestart(lambda t: "x", 5)(1), "WarmRestart.base at 1: must be a number, got 'x'"),
+        (lambda: WarmRestart(Linear, 5), "WarmRestart.base: must be a schedule or a callable of t"),
         (lambda: WarmRestart(3, 5), "WarmRestart.base: must be a schedule or a callable of t"),
     ],
 )

@@ -90,6 +90,8 @@ def test_cosine_is_the_cosine() -> None:
         ),
         (lambda: Saturating(0, 1, 3, rate=0), "Saturating.rate: must be positive, got 0"),
         (lambda: Polynomial(0, 1, 3, power=-1), "Polynomial.power: must be positive, got -1"),
+        (lambda: Saturating(0, 1, 3, rate=1e-310), "Saturating.rate: too small for a float, got 1e-310"),
+        (lambda: Sigmoid(0, 1, 3, steepness=1e-320), "Sigmoid.steepness: too small for a float, got 9.99989e-321"),
         (lambda: Sigmoid(0, 1, 3, steepness=0), "Sigmoid.steepness: must be positive, got 0"),
         (lambda: Constant(10**400), "Constant.value: must be a finite number, got one too large for a float"),
     ],

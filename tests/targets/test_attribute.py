@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import namedtuple
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -56,6 +57,11 @@ class Checked:
     def __setattr__(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
         self.writes.append(name)
+
+
+@dataclass(frozen=True)
+class Frozen:
+    rate: float = 0.1
 
 
 class Slotted:
@@ -137,6 +143,9 @@ def test_a_compiled_module_is_looked_through() -> None:
     target(torch.compile(Tiny()), "beta").write(0.5)
 
 
+READONLY = OmegaConf.create({"rate": 0.1})
+OmegaConf.set_readonly(READONLY, True)
+
 REFUSED = [
     (Tiny(), "betta", "Tiny has no attribute 'betta'; did you mean 'beta'?"),
     (Tiny(), "loss.marg", "Loss has no attribute 'marg'; did you mean 'margin'?"),
@@ -158,7 +167,9 @@ REFUSED = [
     (Plain(), "flag", "is True; a schedule gives numbers"),
     (Plain(), "word", "is 'text'; a schedule gives numbers"),
     (Plain(), "nothing", "is None; give it a number to start from"),
-    (Plain(), "frozen.a", "a mappingproxy can't be written to"),
+    (Plain(), "frozen.a", "this mappingproxy can't be written to"),
+    (Frozen(), "rate", "Frozen is a frozen dataclass"),
+    (READONLY, "rate", "this DictConfig can't be written to"),
     (Plain(), "pair.mid", "Pair of length 2 has no element 'mid'; take 0 to 1"),
     (Slotted(), "rate", "'rate' of Slotted is no entry of its __dict__, and only those can be annealed"),
     ((1.0, 2.0), "0", "a tuple can't be changed; start the path at what holds it"),
