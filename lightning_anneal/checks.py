@@ -8,6 +8,8 @@ from collections.abc import Collection
 
 from lightning_anneal.errors import AnnealError, quote, suggestion
 
+_UNITS = ("ep", "st", "%")
+
 
 def number(where: str, value: object) -> float:
     """A finite float from a number or from a string that spells one.
@@ -25,7 +27,8 @@ def number(where: str, value: object) -> float:
         try:
             value = float(value)
         except ValueError:
-            raise AnnealError(where, f"must be a number, got {quote(value)}") from None
+            hint = "; units are for settings in annealing_params" if value.rstrip().endswith(_UNITS) else ""
+            raise AnnealError(where, f"must be a number, got {quote(value)}{hint}") from None
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise AnnealError(where, f"must be a number, got {quote(value)}")
     try:

@@ -94,6 +94,8 @@ def _parse(override: str) -> tuple[list[str], Any]:
 
 def _inside(home: Any, segment: str, override: str) -> Any:
     place = _place(home, segment, override)
+    if segment == "init_args" and isinstance(home, dict) and "class_path" in home:
+        home.setdefault("init_args", {})
     if isinstance(home, dict) and place not in home:
         raise AnnealError("--set", f"the config has no {quote(segment)}{suggestion(segment, home)}")
     return home[place]

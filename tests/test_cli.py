@@ -194,6 +194,12 @@ def test_override(override: str, expected: dict[str, Any]) -> None:
     assert content == expected
 
 
+def test_init_args_are_made_where_there_are_none() -> None:
+    content: dict[str, Any] = {"model": {"class_path": "a.B"}}
+    apply_override([content], "model.init_args.size=2")
+    assert content == {"model": {"class_path": "a.B", "init_args": {"size": 2}}}
+
+
 def test_the_last_config_that_has_the_place_is_changed() -> None:
     first, second = {"a": {"b": 1}, "c": {"d": 1}}, {"a": {"b": 2}}
     apply_override([first, second], "a.b=3")

@@ -167,6 +167,9 @@ def _in_model(rule: Rule, roots: Roots, segments: tuple[str, ...]) -> tuple[Slot
     model = unwrapped(roots.model)
     hparams = getattr(model, "__dict__", {}).get("_hparams", {})
     in_hparams = segments[0] in hparams
+    if segments[0] in ("self", "model") and len(segments) > 1 and not holds(model, segments[0]) and not in_hparams:
+        inside = ".".join(segments[1:])
+        raise AnnealError(rule.name, f"paths start inside the module; write '{inside}'")
     if in_hparams and not holds(model, segments[0]):
         return find(rule.name, hparams, segments), False
     return find(rule.name, model, segments), in_hparams

@@ -75,7 +75,10 @@ def test_cosine_is_the_cosine() -> None:
         (lambda: Linear(0, 1, 0), "Linear.duration: must be positive, got 0"),
         (lambda: Linear(0, float("nan"), 1), "Linear.end: must be a finite number, got nan"),
         (lambda: Linear("a", 1, 1), "Linear.start: must be a number, got 'a'"),
-        (lambda: Cosine(0, 1, "10ep"), "Cosine.duration: must be a number, got '10ep'"),
+        (
+            lambda: Cosine(0, 1, "10ep"),
+            "Cosine.duration: must be a number, got '10ep'; units are for settings in annealing_params",
+        ),
         (lambda: Cosine(True, 1, 3), "Cosine.start: must be a number, got True"),
         (lambda: Linear(-1e308, 1e308, 3), "Linear.end: too far from the start value for a float"),
         (lambda: Exponential(0, 1, 3), "Exponential.start: a geometric curve can't start at 0; take Saturating"),
