@@ -61,8 +61,10 @@ class RuleCallback(Callback):
         self._manager.forget()
         self._trainer: Trainer | None = None
         self._steps_done = 0
-        self._global_step = 0
         self._counting = False
+        self._automatic = True
+        self._mark = -1
+        self._before = 0
         self._fit_state: dict[str, Any] | None = None
         self._next_due = math.inf
         self._has_state = False
@@ -147,10 +149,9 @@ class RuleCallback(Callback):
             self._steps_done = trainer.global_step // max(1, len(trainer.optimizers))
         self._manager.go_to(trainer.current_epoch, self._steps_done)
         self._next_due = self._steps_done if self._step_names else math.inf
-        # One step back, and a global_step that no run has: the first batch counts itself.
-        self._steps_done -= 1
-        self._global_step = -1
-        self._counting = True
+        self._counting, self._automatic = True, pl_module.automatic_optimization
+        self._before = trainer.global_step - self._steps_done
+        self._step_back()
         if not self._has_state and trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             self._manager.warn_if_cut_short(horizon_of(trainer))
         self._has_state = True
@@ -165,14 +166,15 @@ class RuleCallback(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         # Counted here and not in on_train_batch_end, because a second hook costs more than all the rest. A step is
-        # a batch after which global_step has moved: right under accumulation and with several optimizers.
-        reached = trainer.global_step
-        moved = reached != self._global_step
+        # a batch after which global_step has moved: right under accumulation and with several optimizers. In automatic
+        # optimization the x of the logs moves with it, and takes an eighth of the time to read.
+        mark = report.batch_step(trainer) if self._automatic else trainer.global_step
+        moved = mark != self._mark
         if moved:
-            self._global_step = reached
+            self._mark = mark
             self._steps_done = done = self._steps_done + 1
             self._manager.start_step(done)
-        if self._steps_done >= self._next_due and (moved or not pl_module.automatic_optimization):
+        if self._steps_done >= self._next_due and (moved or not self._automatic):
             self._log_step_if_due(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -223,15 +225,22 @@ class RuleCallback(Callback):
         self._steps_done = int(number("checkpoint.steps_done", state_dict.get("steps_done", state_dict["step"])))
         self._has_state = True
         if self._counting:
-            # A tuner has put back a state in the middle of a fit; the next batch counts itself, as at the start.
-            self._steps_done -= 1
-            self._global_step = -1
+            self._step_back()  # a tuner has put back a state in the middle of a fit
 
     # -- helpers --------------------------------------------------------------------------------------------------
 
     def _count(self, trainer: Trainer) -> int:
         """Optimizer steps done, with the one that the next batch would have counted."""
-        return self._steps_done + (self._counting and trainer.global_step != self._global_step)
+        if not self._counting:
+            return self._steps_done
+        if self._automatic:
+            return trainer.global_step - self._before
+        return self._steps_done + (trainer.global_step != self._mark)
+
+    def _step_back(self) -> None:
+        """One step back, and a mark that no run has: the next batch counts itself."""
+        self._steps_done -= 1
+        self._mark = -1
 
     def _settle_count(self, trainer: Trainer) -> None:
         self._steps_done = self._count(trainer)
@@ -243,7 +252,7 @@ class RuleCallback(Callback):
             self._at_due_step(trainer, due)
             self._show(trainer)
         # Lightning's x and the steps move together, but in manual optimization, where every batch has to be looked at.
-        if pl_module.automatic_optimization:
+        if self._automatic:
             self._next_due = self._steps_done + report.steps_until_due(trainer)
 
     def _bind_again(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -171,6 +171,24 @@ def test_the_x_is_that_of_lightnings_own_logging(tmp_path: Path) -> None:
         assert all((x + 1) % 3 == 0 for x in ahead)
 
 
+@pytest.mark.filterwarnings("ignore:`training_step` returned `None`")
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_in_automatic_optimization_the_x_moves_with_global_step(tmp_path: Path, accumulate: int) -> None:
+    pairs: list[tuple[int, int]] = []
+
+    class Reads(Callback):
+        def on_train_batch_start(self, trainer: Any, *args: Any) -> None:
+            pairs.append((report.batch_step(trainer), trainer.global_step))
+
+    class SkipsSome(Tiny):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            return None if batch_idx in (2, 5) else super().training_step(batch, batch_idx)
+
+    trainer_for(tmp_path, Reads(), max_epochs=3, accumulate_grad_batches=accumulate).fit(SkipsSome())
+    assert all(x == step for x, step in pairs)
+    assert pairs[-1][0] == {1: 23, 3: 8}[accumulate]
+
+
 def test_without_loggers_nothing_is_due(tmp_path: Path) -> None:
     trainer = trainer_for(tmp_path, max_epochs=1, log_every_n_steps=1)
     trainer.fit(Tiny())
