@@ -76,6 +76,31 @@ class Tiny(LightningModule):
         return [value for _, batch, value in self.seen if batch == 0]
 
 
+class TwoOptimizers(Tiny):
+    """Manual optimization: both optimizers step at every second batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+
+    def training_step(self, batch: Any, batch_idx: int) -> None:
+        self.seen.append((self.current_epoch, batch_idx, self.look()))
+        if batch_idx % 2:
+            for optimizer in self.optimizers():
+                optimizer.step()
+
+    def configure_optimizers(self) -> Any:
+        return [torch.optim.SGD(self.layer.parameters(), lr=0.1), torch.optim.SGD(self.net.parameters(), lr=0.1)]
+
+
+class WithHparams(Tiny):
+    """The same name in the module and in its hparams."""
+
+    def __init__(self, beta: float = 4.0) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+
+
 class Loss(nn.Module):
     """A submodule with a number in it."""
 

@@ -109,6 +109,7 @@ class RuleCallback(Callback):
         # resumed is loaded later than this.
         if trainer.global_step == 0 and trainer.current_epoch == 0:
             self._forget()
+        self._manager.on_change = say if trainer.is_global_zero else _silent
         if stage != "fit":
             # An evaluation may load another checkpoint; a fit that comes after it goes on where the last one stood.
             self._fit_state = self.state_dict() or None
@@ -135,7 +136,6 @@ class RuleCallback(Callback):
         for name in manager.shadowed:
             rank_zero_warn(f"{name}: the module and its hparams both have it; the module's is annealed, "
                            f"write hparams.{name} for the other")  # fmt: skip
-        manager.on_change = say if trainer.is_global_zero else _silent
         self._step_names = frozenset(manager.names("step"))
         manager.make_tensors(pl_module.device)
         manager.go_to(manager.epoch, manager.step_in_force)
