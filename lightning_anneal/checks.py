@@ -27,7 +27,8 @@ def number(where: str, value: object) -> float:
         try:
             value = float(value)
         except ValueError:
-            hint = "; units are for settings in annealing_params" if str(value).rstrip().endswith(_UNITS) else ""
+            is_length = str(value).strip()[:1].isdigit() and str(value).rstrip().endswith(_UNITS)
+            hint = "; units are for settings in annealing_params" if is_length else ""
             raise AnnealError(where, f"must be a number, got {quote(value)}{hint}") from None
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise AnnealError(where, f"must be a number, got {quote(value)}")

@@ -30,7 +30,7 @@ RUN = Horizon(max_epochs=20, steps_per_epoch=lambda: 8)
 )
 def test_units(length: object, interval: str, expected: float) -> None:
     parsed = None if length is None else Length.parse("x", length)
-    assert Lengths("x", interval, RUN)("total_steps", parsed) == expected  # type: ignore[arg-type]
+    assert Lengths("x", interval, RUN)("total_steps", parsed) == expected
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_units(length: object, interval: str, expected: float) -> None:
     ],
 )
 def test_length_of_the_run(horizon: Horizon, interval: str, expected: float | None) -> None:
-    assert horizon.run(interval) == expected  # type: ignore[arg-type]
+    assert horizon.run(interval) == expected
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_no_length(value: object, message: str) -> None:
 def test_unknown_length(length: str | None, interval: str, message: str) -> None:
     parsed = None if length is None else Length.parse("x", length)
     with pytest.raises(AnnealError) as error:
-        Lengths("b", interval, Horizon())("total_steps", parsed)  # type: ignore[arg-type]
+        Lengths("b", interval, Horizon())("total_steps", parsed)
     assert str(error.value) == message
 
 

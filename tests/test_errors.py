@@ -58,6 +58,8 @@ def test_quote_stays_on_one_short_line() -> None:
     [
         (number, "1" * 41, "k: must be a number, got '11111111111111111111111111111111111111111'"),
         (number, None, "k: must be a number, got None"),
+        (number, "step", "k: must be a number, got 'step'"),
+        (number, "5ep", "k: must be a number, got '5ep'; units are for settings in annealing_params"),
         (number, 1 + 2j, "k: must be a number, got (1+2j)"),
         (count, 0, "k: must be positive, got 0"),
         (count, 2.5, "k: must be a whole number, got 2.5"),
@@ -66,7 +68,7 @@ def test_quote_stays_on_one_short_line() -> None:
 )
 def test_checks(read: object, value: object, message: str) -> None:
     with pytest.raises(AnnealError) as error:
-        read("k", value)  # type: ignore[operator]
+        read("k", value)
     assert str(error.value) == message
 
 

@@ -42,7 +42,7 @@ def test_public_names() -> None:
 
 def test_unknown_name() -> None:
     with pytest.raises(AttributeError, match="no attribute 'Cosin'"):
-        lightning_anneal.Cosin  # type: ignore[attr-defined]  # noqa: B018
+        lightning_anneal.Cosin  # noqa: B018
 
 
 # Each part of the package with those it may import, from the innermost outwards.

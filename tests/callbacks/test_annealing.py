@@ -137,7 +137,7 @@ def test_everything_at_once(fit: Fit, tmp_path: Path) -> None:
         "trainer.gradient_clip_val": 0.75,
     }
     assert callback.values == expected
-    assert (module.loss.margin, module.net[1].p, module.weights["nested"]) == (0.1 * 3, 0.0, [0.1, 7.0])  # type: ignore[index]
+    assert (module.loss.margin, module.net[1].p, module.weights["nested"]) == (0.1 * 3, 0.0, [0.1, 7.0])
     assert (float(module.temperature), module.top_k, data.noise, trainer.gradient_clip_val) == (1.5, 2, 0.25, 0.75)
 
 

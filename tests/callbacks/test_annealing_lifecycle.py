@@ -88,7 +88,7 @@ def test_other_ways_to_run(tmp_path: Path, options: dict[str, Any]) -> None:
     if "barebones" in options:
         for name in ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"):
             defaults[name] = None
-        module.validation_step = module.test_step  # type: ignore[method-assign]  # it logs, and barebones can't
+        module.validation_step = module.test_step  # it logs, and barebones can't
     trainer_for(tmp_path, anneal(end=8.0, total_steps=8, interval="step"), **{**defaults, **options}).fit(module)
     assert module.values == [float(s) for s in range(len(module.values))]
     assert len(module.values) == {"fast_dev_run": 2, "max_steps": 5}.get(next(iter(options)), 8)

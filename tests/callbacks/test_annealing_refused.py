@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch import LightningModule
 from torch.utils.data import DataLoader, IterableDataset
 
-from lightning_anneal import AnnealError, HyperparamAnnealingCallback, Linear, Sequence
+from lightning_anneal import AnnealError, BetaScheduleCallback, HyperparamAnnealingCallback, Linear, Sequence
 from tests.callbacks.rules import anneal, ramp
 from tests.tiny import Tiny, trainer_for
 
@@ -68,6 +68,14 @@ def test_percent_by_step_of_a_loader_without_length(tmp_path: Path) -> None:
     module = Tiny()
     trainer_for(tmp_path, anneal(total_steps="50%"), limit_val_batches=0).fit(module, DataLoader(Endless()))
     assert module.by_epoch == [0.0, 1.5, 3.0, 3.0]
+
+
+def test_the_same_parameter_in_callbacks_of_two_classes(tmp_path: Path) -> None:
+    module = Tiny()
+    callbacks = [BetaScheduleCallback("constant", {"max_beta": 2.0}), HyperparamAnnealingCallback({"beta": ramp()})]
+    with pytest.raises(AnnealError, match=r"^beta: HyperparamAnnealingCallback anneals it too; keep one of them$"):
+        trainer_for(tmp_path, *callbacks).fit(module)
+    assert module.beta == 1.0
 
 
 def test_a_refused_callback_leaves_the_others_unapplied(tmp_path: Path) -> None:
@@ -146,7 +154,7 @@ def test_the_same_parameter_in_two_callbacks(tmp_path: Path) -> None:
     [
         (lambda: HyperparamAnnealingCallback(), "annealing_params: missing; give {name: settings}"),
         (lambda: HyperparamAnnealingCallback({"b": ramp()}, prog_bar=["c"]), "prog_bar: unknown parameter 'c'; known: b"),
-        (lambda: HyperparamAnnealingCallback({"b": ramp()}, prog_bar=5), "prog_bar: must be a list of names, got 5"),  # type: ignore[arg-type]
+        (lambda: HyperparamAnnealingCallback({"b": ramp()}, prog_bar=5), "prog_bar: must be a list of names, got 5"),
         (lambda: HyperparamAnnealingCallback({"b": Linear}), "b: Linear is a class; make a schedule of it, such as Linear(0, 1, 10)"),
         (lambda: HyperparamAnnealingCallback({"b": ramp()}, name=""), "name: must be a string, got ''"),
         (

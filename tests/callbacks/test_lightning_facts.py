@@ -162,7 +162,7 @@ def test_the_x_is_that_of_lightnings_own_logging(tmp_path: Path) -> None:
 
     for options in ({}, {"accumulate_grad_batches": 2}):
         for record in (seen, due, ahead):
-            record.clear()  # type: ignore[attr-defined]
+            record.clear()
         trainer_for(tmp_path, Reads(), logger=Recorder(tmp_path), log_every_n_steps=3, max_epochs=3, **options).fit(
             Logs()
         )

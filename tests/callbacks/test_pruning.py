@@ -47,7 +47,7 @@ def test_a_fit_is_the_same_with_and_without(tmp_path: Any) -> None:
         trainer_for(tmp_path, cls(RULES)).fit(module)
         seen.append(module.values)
     assert seen[0] == seen[1] == seen[2]
-    assert module.backwards == 32  # type: ignore[comparison-overlap]
+    assert module.backwards == 32
 
 
 def test_the_hooks_are_lightnings() -> None:

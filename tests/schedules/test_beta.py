@@ -33,7 +33,7 @@ RESTARTING = {
 )
 def test_values(kind: str, params: dict[str, object], expected: dict[int, float]) -> None:
     schedule = get_beta_scheduler(kind, **params)
-    assert {t: schedule(t) for t in expected} == pytest.approx(expected)  # type: ignore[comparison-overlap]
+    assert {t: schedule(t) for t in expected} == pytest.approx(expected)
 
 
 def test_hierarchical() -> None:
@@ -57,7 +57,7 @@ def test_hierarchical() -> None:
 
 def test_restart_info_asked_backwards() -> None:
     schedule = get_beta_scheduler("warm_restart", **RESTARTING)
-    infos = [schedule.get_restart_info(t) for t in (146, 40, 0)]  # type: ignore[union-attr]
+    infos = [schedule.get_restart_info(t) for t in (146, 40, 0)]
     assert [tuple(info.values()) for info in infos] == [(146, 0, 215, True), (40, 0, 88, True), (0, 0, 40, False)]
 
 

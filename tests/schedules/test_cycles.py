@@ -101,5 +101,5 @@ def test_events() -> None:
 )
 def test_refused(make: object, message: str) -> None:
     with pytest.raises(AnnealError) as error:
-        make()  # type: ignore[operator]
+        make()
     assert str(error.value) == message

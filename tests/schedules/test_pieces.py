@@ -35,7 +35,7 @@ def test_events_of_a_sequence() -> None:
 def test_a_callable_is_looked_at() -> None:
     assert FromCallable(lambda t: t / 2, "x")(3) == 1.5
     with pytest.raises(AnnealError, match=r"^x at 3: must be a number, got None$"):
-        FromCallable(lambda t: None, "x")(3)  # type: ignore[arg-type,return-value]
+        FromCallable(lambda t: None, "x")(3)
     with pytest.raises(AnnealError, match=r"^x at 0: must be a finite number, got nan$"):
         FromCallable(lambda t: float("nan"), "x")(0)
 
@@ -58,5 +58,5 @@ def test_a_callable_is_looked_at() -> None:
 )
 def test_refused(make: object, message: str) -> None:
     with pytest.raises(AnnealError) as error:
-        make()  # type: ignore[operator]
+        make()
     assert str(error.value) == message

@@ -75,7 +75,7 @@ def test_ramps_go_one_way_between_exact_ends(ramp: Linear, first: float, second:
 def test_pure(schedule: Schedule, moments: list[float], order: object) -> None:
     fresh = copy.deepcopy(schedule)
     values = {t: schedule(t) for t in moments}
-    order.shuffle(moments)  # type: ignore[attr-defined]
+    order.shuffle(moments)
     assert {t: fresh(t) for t in moments} == values
 
 
@@ -109,4 +109,4 @@ def test_what_can_be_hashed() -> None:
 @pytest.mark.parametrize("schedule", [Linear(0, 1, 2), Cyclical(4, 0, 1), Sequence([(Constant(1), 2)])])
 def test_frozen(schedule: Schedule) -> None:
     with pytest.raises(AttributeError):
-        schedule.start = 3  # type: ignore[attr-defined]
+        schedule.start = 3

@@ -101,9 +101,9 @@ def test_cosine_is_the_cosine() -> None:
 )
 def test_refused(make: object, message: str) -> None:
     with pytest.raises(AnnealError) as error:
-        make()  # type: ignore[operator]
+        make()
     assert str(error.value) == message
 
 
 def test_numbers_as_strings_are_numbers() -> None:
-    assert Exponential("1e-3", "1e-7", "10") == Exponential(0.001, 1e-7, 10)  # type: ignore[arg-type]
+    assert Exponential("1e-3", "1e-7", "10") == Exponential(0.001, 1e-7, 10)

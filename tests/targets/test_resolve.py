@@ -109,7 +109,7 @@ def test_a_tensor_lr_is_filled() -> None:
 )  # fmt: skip
 def test_refused(path: str, what: str, tmp_path: Any) -> None:
     module = Tiny()
-    module.model = {"*": {"beta": 1.0}}  # type: ignore[assignment]
+    module.model = {"*": {"beta": 1.0}}
     roots = Roots(module, [optimizer()], Data(), trainer_for(tmp_path))
     with pytest.raises(AnnealError) as error:
         found(path, roots)
