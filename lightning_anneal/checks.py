@@ -8,6 +8,9 @@ from collections.abc import Collection
 
 from lightning_anneal.errors import AnnealError, quote, suggestion
 
+Value = float | int | bool | str
+"""What a hyperparameter can hold."""
+
 _UNITS = ("ep", "st", "%")
 
 

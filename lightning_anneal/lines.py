@@ -14,6 +14,7 @@ from lightning_anneal.schedules import Schedule
 from lightning_anneal.targets.ranges import check_range
 from lightning_anneal.targets.resolve import Resolved
 from lightning_anneal.targets.target import Target
+from lightning_anneal.triggers.reaction import Reaction
 
 # How far ahead an int target's schedule is tried for fractions. Later ones are caught when they come.
 _TRIED = 100
@@ -36,9 +37,8 @@ class Line:
     lengths: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.told = 0.0
-        """The value that was last told of."""
         self.next_event: float = math.inf
+        """The next epoch (or step) that is worth telling of."""
         self.settled: float = self._turn_at(self.curve.settles_at)
         """The first epoch (or step) whose value is the last one that is written."""
         self.bounded = all(map(math.isfinite, self.curve.bounds))
@@ -47,6 +47,10 @@ class Line:
     def value(self, t: int) -> float:
         """The value in force during epoch (or step) ``t``."""
         return self.curve(self.rule.due(t))
+
+    def begin(self, t: int, *, first: bool) -> None:
+        """Find the next event after ``t``; at the beginning of a run the first value that moves is one."""
+        self.next_event = min(self.event_after(t), t + self.rule.frequency) if first else self.event_after(t)
 
     def event_after(self, t: int) -> float:
         """The first epoch (or step) after ``t`` that is worth telling of."""
@@ -71,15 +75,17 @@ class Line:
 
 
 def build_lines(rule: Rule, resolved: Resolved, found: dict[str, Any], horizon: Horizon) -> list[Line]:
-    """The lines of a rule, one for each of its targets, from what was found at the first fit start.
+    """The lines of a scheduled rule, one for each of its targets, from what was found at the first fit start.
 
     Raises:
         AnnealError: If a schedule can't be built, or gives what its target can't take.
     """
-    lines = []
+    lines: list[Line] = []
+    if isinstance(rule.source, Reaction):
+        return lines
     for target, start in zip(resolved.targets, found["start"], strict=False):
         lengths = Lengths(rule.name, rule.interval, horizon, dict(found["lengths"]))
-        curve = rule.recipe.build(lengths, start if rule.recipe.needs_start else None)
+        curve = rule.source.build(lengths, start if rule.source.needs_start else None)
         line = Line(rule, target, curve, lengths.asked)
         try:
             _check(line, resolved)
@@ -96,6 +102,11 @@ def _check(line: Line, resolved: Resolved) -> None:
         check_range(target.name, target.key, *line.curve.bounds)
     for turn in range(_TRIED if target.whole and not rule.round else 1):
         target.cast(line.curve(turn * rule.frequency))
+    check_options(rule, target, resolved)
+
+
+def check_options(rule: Rule, target: Target, resolved: Resolved) -> None:
+    """Refuse an ``eval_value`` or ``as_tensor`` that this target can't have."""
     if rule.eval_value is not None:
         target.cast(rule.eval_value)
     becomes_tensor = rule.as_tensor and not target.in_place

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import Trainer
+
+from lightning_anneal.checks import Value
 
 
 def batch_step(trainer: Trainer) -> int:
@@ -56,13 +59,24 @@ def log_together(trainer: Trainer, chart: str, values: Mapping[str, float], step
             tensorboard.experiment.add_scalars(chart, dict(values), global_step=step)
 
 
+def log_folder(trainer: Trainer) -> Path | None:
+    """The folder of the first logger that has one, for files beside its own. On rank 0."""
+    for logger in trainer.loggers:
+        folder = logger.log_dir or logger.save_dir
+        if folder and "://" not in str(folder):
+            # Made by the logger itself: CSVLogger warns of a folder that others have written to before.
+            _ = getattr(logger, "experiment", None)
+            return Path(folder)
+    return None
+
+
 def publish(trainer: Trainer, values: Mapping[str, float]) -> None:
     """Put values where ModelCheckpoint's file names, EarlyStopping and later callbacks look for metrics."""
     for name, value in values.items():
         trainer.callback_metrics[name] = torch.tensor(value, dtype=torch.float64)
 
 
-def show(trainer: Trainer, values: Mapping[str, float]) -> None:
+def show(trainer: Trainer, values: Mapping[str, Value]) -> None:
     """Put values into the progress bar."""
     if values:
-        trainer.progress_bar_metrics.update(values)
+        trainer.progress_bar_metrics.update(values)  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ from typing import Any
 
 from lightning_anneal.clock import Interval
 from lightning_anneal.recipes import Recipe
+from lightning_anneal.triggers.reaction import Reaction
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,8 @@ class Rule:
 
     Args:
         name: The parameter's name, as in configs, logs and checkpoints.
-        recipe: Builds the schedule when the run is known.
+        source: Where the values come from: a recipe, which builds a schedule when the run is known, or a reaction to
+            events.
         path: Where the value goes, a dotted path from `object`.
         object: The object the path starts from, or the name of one (``"model"``, ``"optimizer"``, ``"datamodule"``,
             ``"trainer"``); ``None`` for the default one.
@@ -25,10 +27,12 @@ class Rule:
         eval_value: Value in force while validating, testing and predicting.
         as_tensor: Keep the value in a 0-d tensor that is filled in place.
         as_float: Write floats even where an int was found.
+        optional: Leave the rule out where the model has no such parameter.
+        scale_lr: How the learning rate follows a batch size, ``"linear"`` or ``"sqrt"``.
     """
 
     name: str
-    recipe: Recipe
+    source: Recipe | Reaction
     path: str
     object: Any = None
     interval: Interval = "epoch"
@@ -37,6 +41,8 @@ class Rule:
     eval_value: float | None = None
     as_tensor: bool = False
     as_float: bool = False
+    optional: bool = False
+    scale_lr: str | None = None
 
     def due(self, t: int) -> int:
         """The epoch (or step) at or before ``t`` at which this rule last had its turn.

@@ -4,31 +4,53 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from lightning_anneal.checks import number
+from lightning_anneal.checks import Value, number
 from lightning_anneal.errors import AnnealError
+from lightning_anneal.triggers.reaction import Progress
 
-VERSION = 1
+VERSION = 2
 
 Found = dict[str, dict[str, Any]]
 """By rule: the ``start`` values and the ``lengths`` that were found at the first fit start."""
 
 
-def write_state(epoch: int, step: int, found: Found) -> dict[str, Any]:
-    """The state as plain values, independent of what the run goes on to change."""
-    return {
-        "version": VERSION,
-        "epoch": epoch,
-        "step": step,
-        "found": {
-            name: {"start": list(entry["start"]), "lengths": dict(entry["lengths"])} for name, entry in found.items()
-        },
-    }
+@dataclass
+class State:
+    """Where a run stands.
+
+    Args:
+        epoch: The epoch in force.
+        step: The optimizer step in force.
+        found: What was found at the first fit start.
+        triggers: How far each reaction has come.
+        run: The length of the run, by ``max_epochs`` and ``max_steps``, that lengths in per cent were found with.
+    """
+
+    epoch: int
+    step: int
+    found: Found = field(default_factory=dict)
+    triggers: dict[str, Progress] = field(default_factory=dict)
+    run: dict[str, float | None] = field(default_factory=dict)
+
+    def plain(self) -> dict[str, Any]:
+        """As plain values, independent of what the run goes on to change."""
+        state: dict[str, Any] = {
+            "version": VERSION,
+            "epoch": self.epoch,
+            "step": self.step,
+            "found": {n: {"start": list(e["start"]), "lengths": dict(e["lengths"])} for n, e in self.found.items()},
+            "run": dict(self.run),
+        }
+        if self.triggers:
+            state["triggers"] = {name: progress.plain() for name, progress in self.triggers.items()}
+        return state
 
 
-def read_state(state: object, names: Sequence[str]) -> tuple[int, int, Found]:
-    """Epoch, step and what was found, for the rules of these names.
+def read_state(state: object, names: Sequence[str]) -> State:
+    """The state in a checkpoint, for the rules of these names.
 
     Rules that were added or dropped since are named in one warning: the added ones take their start value now.
 
@@ -41,18 +63,26 @@ def read_state(state: object, names: Sequence[str]) -> tuple[int, int, Found]:
     if version > VERSION:
         raise AnnealError("checkpoint", f"was written by a newer lightning_anneal (state {version}); update it")
     try:
-        epoch, step = int(state["epoch"]), int(state["step"])
-        saved = {
+        found = {
             str(name): {
-                "start": [number(f"checkpoint.{name}", v) for v in entry["start"]],
+                "start": [_start(f"checkpoint.{name}", value) for value in entry["start"]],
                 "lengths": {str(k): number(f"checkpoint.{name}.{k}", v) for k, v in entry["lengths"].items()},
             }
             for name, entry in state["found"].items()
         }
+        # Version 1 had no triggers.
+        triggers = {n: Progress.of(f"checkpoint.{n}", p) for n, p in state.get("triggers", {}).items() if n in names}
+        run = {str(k): None if v is None else number(f"checkpoint.{k}", v) for k, v in state.get("run", {}).items()}
+        saved = State(int(state["epoch"]), int(state["step"]), found, triggers, run)
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise AnnealError("checkpoint", f"the annealing state is damaged ({type(error).__name__}: {error})") from None
-    added, dropped = [n for n in names if n not in saved], [n for n in saved if n not in names]
-    if saved and (added or dropped):
+    added, dropped = [n for n in names if n not in found], [n for n in found if n not in names]
+    if found and (added or dropped):
         told = [f"{what}: {', '.join(which)}" for what, which in (("added", added), ("dropped", dropped)) if which]
         warnings.warn(f"annealed parameters have changed since the checkpoint ({'; '.join(told)})", stacklevel=2)
-    return epoch, step, {name: entry for name, entry in saved.items() if name in names}
+    saved.found = {name: entry for name, entry in found.items() if name in names}
+    return saved
+
+
+def _start(where: str, value: object) -> Value:
+    return value if isinstance(value, bool | str) else number(where, value)

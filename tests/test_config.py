@@ -21,7 +21,7 @@ def values(settings: dict[str, Any], times: list[int], start: float = 2.0) -> li
     """What a rule writes at some times in a run of 21 epochs of 10 steps, in a target that holds `start`."""
     [rule] = read_rules({"x": settings})
     lengths = Lengths("x", rule.interval, RUN)
-    schedule = rule.recipe.build(lengths, start if rule.recipe.needs_start else None)
+    schedule = rule.source.build(lengths, start if rule.source.needs_start else None)
     return [round(schedule(rule.due(t)), 6) for t in times]
 
 
@@ -79,7 +79,7 @@ def test_strategies(settings: dict[str, Any], times: list[int], expected: list[f
 
 def test_schedules_and_callables_in_code() -> None:
     rules = read_rules({"a": Cosine(0, 1, 2), "b": lambda t: t * 2})
-    built = [rule.recipe.build(Lengths(rule.name, "epoch", RUN), None) for rule in rules]
+    built = [rule.source.build(Lengths(rule.name, "epoch", RUN), None) for rule in rules]
     assert [schedule(1) for schedule in built] == [pytest.approx(0.5), 2.0]
 
 
@@ -154,7 +154,7 @@ def deep() -> dict[str, Any]:
         ({}, f"x.strategy: missing; known: {STRATEGIES}scheduled, ..."),
         ({**LINEAR, "end_vlue": 1}, "x: unknown key 'end_vlue'; did you mean 'end_value'?"),
         ({**LINEAR, "trigger_sorce": 1}, "x: unknown key 'trigger_sorce'; known: as_tensor, attr_name, end_value, eval_value, "
-         "frequency, interval, object, round, scheduler_configs, start_value, ..."),
+         "frequency, interval, object, round, scale_lr, scheduler_configs, ..."),
         ({"strategy": "linear"}, "x.end_value: missing; linear needs it"),
         ({"strategy": "linear", "end_value": None}, "x.end_value: missing; linear needs it"),
         ({"strategy": "linear", "end_value": "abc"}, "x.end_value: must be a number, got 'abc'"),
@@ -199,7 +199,7 @@ def deep() -> dict[str, Any]:
         ({"strategy": "sequence", "parts": [LINEAR, LINEAR]}, "x.parts.0.duration: missing; only the last part can do without"),
         ({"strategy": "sequence", "parts": [{**LINEAR, "duration": 2}, {"strategy": "liner"}]},
          "x.parts.1.strategy: unknown strategy 'liner'; did you mean 'linear'?"),
-        ({"strategy": "TRIGGER_BASED", "values": [1]}, "x.strategy: TRIGGER_BASED is not in this version; take a schedule"),
+        ({"strategy": "TRIGGER_BASED", "values": [1]}, "x.trigger_source: missing; trigger_based needs it"),
         ({"strategy": "warm_restart", "base": deep()}, "x: nested more than 20 deep"),
         ("linear", "x: must be a mapping of settings, a schedule or a callable of t, got 'linear'"),
     ],
@@ -228,4 +228,4 @@ def test_refused_as_a_whole(params: Any, message: str) -> None:
 
 def test_a_schedule_is_the_same_as_its_settings() -> None:
     [rule] = read_rules({"x": {"strategy": "linear", "start_value": 0, "end_value": 1, "total_steps": 5}})
-    assert rule.recipe.build(Lengths("x", "epoch", RUN), None) == Linear(0, 1, 5)
+    assert rule.source.build(Lengths("x", "epoch", RUN), None) == Linear(0, 1, 5)

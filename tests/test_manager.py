@@ -11,6 +11,10 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from lightning_anneal import AnnealError, AnnealingManager, Linear, Milestones, Sequence
+from lightning_anneal.clock import Horizon
+from lightning_anneal.config import read_rules
+from lightning_anneal.engine import Engine
+from lightning_anneal.targets.resolve import Roots
 
 RAMP = {"strategy": "linear", "start_value": 0.0, "end_value": 4.0, "total_steps": 4}
 
@@ -95,7 +99,13 @@ def test_state_goes_on_in_a_new_process() -> None:
     for _ in range(3):
         first.step()
     state = first.state_dict()
-    assert state == {"version": 1, "epoch": 2, "step": 0, "found": {"beta": {"start": [1.0], "lengths": {}}}}
+    assert state == {
+        "version": 2,
+        "epoch": 2,
+        "step": 0,
+        "found": {"beta": {"start": [1.0], "lengths": {}}},
+        "run": {"max_epochs": None, "max_steps": None},
+    }
     config = Config(beta=settings)
     config.beta = 77.0
     second = AnnealingManager(config)
@@ -119,13 +129,16 @@ def test_what_settles_is_dropped_from_the_loop() -> None:
     config = Config(
         beta={**RAMP, "interval": "step"}, kl={**RAMP, "attr_name": "loss.weights.kl.0", "interval": "step"}
     )
-    manager = AnnealingManager(config)
-    manager.go_to_step(0)
+    engine = Engine(read_rules(config.annealing_params))
+    engine.find_targets(Roots(config))
+    engine.find_starts(Horizon())
+    engine.build(Horizon())
+    engine.go_to_step(0)
     for step in range(1, 6):
-        manager.start_step(step)
-    assert manager.values == {"beta": 4.0, "kl": 4.0}
+        engine.start_step(step)
+    assert engine.values == {"beta": 4.0, "kl": 4.0}
     config.beta = 9.0
-    manager.start_step(6)
+    engine.start_step(6)
     assert config.beta == 9.0
 
 

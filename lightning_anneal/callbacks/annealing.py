@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lightning_anneal.callbacks.base import RuleCallback
-from lightning_anneal.config import read_rules
-from lightning_anneal.errors import AnnealError, quote
+from lightning_anneal.config import default_rules, read_rules
 
 
 class HyperparamAnnealingCallback(RuleCallback):
@@ -17,11 +16,14 @@ class HyperparamAnnealingCallback(RuleCallback):
 
     Args:
         annealing_params: ``{name: settings}``. Settings are a mapping with a ``strategy`` and its keys, or in code a
-            schedule or any callable of ``t``. The name is also the path, unless ``attr_name`` gives another.
+            schedule or any callable of ``t``. The name is also the path, unless ``attr_name`` gives another. Without
+            any, ``reg_param`` goes through 0.001, 0.005, 0.01 and ``contrastive_weight`` through 0, 0.005, 0.01, 0.02,
+            0.03, each where the module has it: from the value found to the next greater one whenever EarlyStopping
+            has waited for half of its patience.
         name: Needed where a Trainer has two of these callbacks: it tells their states apart in a checkpoint.
         prog_bar: Names of parameters that stand in the progress bar.
-        on_horizon_change: What becomes of relative lengths when a run is resumed with another length. ``"keep"``:
-            they stay as they were found at the first start.
+        on_horizon_change: What becomes of lengths in per cent when a run is resumed with another length:
+            ``"keep"`` them as they were found at the first start (with a warning), ``"stretch"`` them, ``"error"``.
 
     Raises:
         AnnealError: For a mistake that the settings alone show; when fit starts, for a path that leads nowhere.
@@ -47,11 +49,8 @@ class HyperparamAnnealingCallback(RuleCallback):
         prog_bar: Sequence[str] = (),
         on_horizon_change: str = "keep",
     ) -> None:
-        if annealing_params is None:
-            raise AnnealError("annealing_params", "missing; give {name: settings}")
-        if on_horizon_change != "keep":
-            raise AnnealError("on_horizon_change", f"must be 'keep', got {quote(on_horizon_change)}")
-        super().__init__(read_rules(annealing_params), name, prog_bar)
+        rules = default_rules() if annealing_params is None else read_rules(annealing_params)
+        super().__init__(rules, name, prog_bar, on_horizon_change)
 
     def _tag(self, name: str) -> str:
         return f"Annealing/{name}"

@@ -16,7 +16,7 @@ When what happens, and why there:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -24,14 +24,28 @@ from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.utilities import rank_zero_warn
 
 from lightning_anneal import report
+from lightning_anneal.audit import Audit
+from lightning_anneal.callbacks.loaders import (
+    check_count,
+    check_loaders,
+    check_scaling,
+    rate_names,
+    rebuild_train_loaders,
+    scale_rates,
+)
+from lightning_anneal.callbacks.poll import Poll
 from lightning_anneal.callbacks.pruning import prune_unused_hooks
 from lightning_anneal.callbacks.run import horizon_of, roots_of
+from lightning_anneal.callbacks.stops import StopTaker
 from lightning_anneal.changes import Change, say
-from lightning_anneal.checks import number
+from lightning_anneal.checks import Value, choice, number
+from lightning_anneal.engine import HORIZON_POLICIES, Engine
 from lightning_anneal.errors import AnnealError, quote, suggestion
-from lightning_anneal.manager import AnnealingManager
 from lightning_anneal.rules import Rule
-from lightning_anneal.sync import agree
+from lightning_anneal.sync import agree, all_well
+from lightning_anneal.targets.path import parse_path
+from lightning_anneal.targets.resolve import Roots, home_of
+from lightning_anneal.triggers.signals import Reading
 
 
 class RuleCallback(Callback):
@@ -41,25 +55,35 @@ class RuleCallback(Callback):
         rules: The rules.
         name: Tells two callbacks of one class apart, in checkpoints and errors.
         prog_bar: Parameters that stand in the progress bar.
+        on_horizon_change: What becomes of lengths in per cent when a run is resumed with another length.
     """
 
     prune_hooks = True
     """Whether unused per-batch hooks are taken out of Lightning's way; set it to False on a subclass to keep them."""
 
-    def __init__(self, rules: Iterable[Rule], name: str | None, prog_bar: Sequence[str]) -> None:
-        self._manager = AnnealingManager.of_rules(rules)
+    def __init__(
+        self, rules: Iterable[Rule], name: str | None, prog_bar: Sequence[str], on_horizon_change: str = "keep"
+    ) -> None:
+        self._engine = Engine(rules)
+        self._poll = Poll(self._engine.rules)
+        self._stops = StopTaker()
+        self._audit = Audit()
+        self._on_horizon_change = choice("on_horizon_change", on_horizon_change, HORIZON_POLICIES)
         if name is not None and (not isinstance(name, str) or not name):
             raise AnnealError("name", f"must be a string, got {quote(name)}")
         # Lightning asks for the key at every hook: it is made once.
         self._state_key = type(self).__qualname__ + ("" if name is None else f"[name={name}]")
-        self._prog_bar = _names("prog_bar", prog_bar, [rule.name for rule in self._manager.rules])
+        self._prog_bar = _names("prog_bar", prog_bar, [rule.name for rule in self._engine.rules])
         self._forget()
         if self.prune_hooks:
             prune_unused_hooks(self)
 
     def _forget(self) -> None:
-        self._manager.forget()
+        self._engine.forget()
+        self._poll.forget()
+        self._audit = Audit()
         self._trainer: Trainer | None = None
+        self._fits_next: Trainer | None = None
         self._steps_done = 0
         self._counting = False
         self._automatic = True
@@ -70,6 +94,7 @@ class RuleCallback(Callback):
         self._has_state = False
         self._groups: list[int] = []
         self._step_names: frozenset[str] = frozenset()
+        self._watching = bool(self._poll)
 
     # -- what a user reads ----------------------------------------------------------------------------------------
 
@@ -79,9 +104,17 @@ class RuleCallback(Callback):
         return self._state_key
 
     @property
-    def values(self) -> dict[str, float]:
+    def values(self) -> dict[str, Value]:
         """The values now in force, by parameter; after a fit, the last ones."""
-        return self._manager.values
+        return self._engine.values
+
+    @property
+    def changes(self) -> list[Change]:
+        """Every change so far, with its reason; of a ramp by step the first and the last value.
+
+        Rank 0 writes them to ``annealing_changes.csv`` beside the logger's files as they come.
+        """
+        return list(self._audit.changes)
 
     # -- what a subclass says -------------------------------------------------------------------------------------
 
@@ -99,8 +132,8 @@ class RuleCallback(Callback):
         by_step = {k: v for k, v in self.values.items() if k in self._step_names}
         report.log_values(trainer, self._tagged(by_step), step)
 
-    def _tagged(self, values: dict[str, float]) -> dict[str, float]:
-        return {self._tag(name): value for name, value in values.items()}
+    def _tagged(self, values: dict[str, Value]) -> dict[str, float]:
+        return {self._tag(name): float(value) for name, value in values.items() if not isinstance(value, str)}
 
     # -- hooks ----------------------------------------------------------------------------------------------------
 
@@ -109,7 +142,8 @@ class RuleCallback(Callback):
         # resumed is loaded later than this.
         if trainer.global_step == 0 and trainer.current_epoch == 0:
             self._forget()
-        self._manager.on_change = say if trainer.is_global_zero else _silent
+        self._engine.on_change = self._note_aloud if trainer.is_global_zero else self._audit.add
+        self._fits_next = trainer if stage == "fit" else None
         if stage != "fit":
             # An evaluation may load another checkpoint; a fit that comes after it goes on where the last one stood.
             self._fit_state = self.state_dict() or None
@@ -124,21 +158,40 @@ class RuleCallback(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._trainer = trainer
-        manager, horizon, roots = self._manager, horizon_of(trainer), roots_of(trainer, pl_module)
+        engine, horizon, roots = self._engine, horizon_of(trainer), roots_of(trainer, pl_module)
+
+        def find() -> None:
+            engine.find_targets(roots)
+            self._poll.bind(trainer, engine.found_names)
+            self._try_the_others(trainer, roots)
 
         def decide() -> Any:
-            manager.find_targets(roots)
-            self._try_the_others(trainer, pl_module)
-            return manager.find_starts(horizon)
+            told = engine.follow_horizon(horizon, self._on_horizon_change)
+            engine.find_starts(horizon)
+            engine.build(horizon)
+            check_scaling(trainer, engine)
+            check_loaders(trainer, engine)
+            for trial in self._trials(trainer, roots):
+                trial.find_starts(horizon)
+                trial.build(horizon)
+            return engine.found, engine.run, told
 
-        manager.found = agree(trainer.strategy, decide)
-        manager.build(horizon)
-        for name in manager.shadowed:
+        # First what each rank can tell by itself: with one of them missing, loading data would hang the others.
+        all_well(trainer.strategy, find)
+        engine.found, engine.run, told = all_well(trainer.strategy, lambda: agree(trainer.strategy, decide))
+        engine.build(horizon)
+        if told:
+            rank_zero_warn(told)
+        for name in engine.shadowed:
             rank_zero_warn(f"{name}: the module and its hparams both have it; the module's is annealed, "
                            f"write hparams.{name} for the other")  # fmt: skip
-        self._step_names = frozenset(manager.names("step"))
-        manager.make_tensors(pl_module.device)
-        manager.go_to(manager.epoch, manager.step_in_force)
+        if engine.write_batch_size():
+            rebuild_train_loaders(trainer)
+            engine.find_lengths_again(horizon)
+        self._step_names = frozenset(engine.names("step"))
+        engine.make_tensors(pl_module.device)
+        engine.go_to(engine.epoch, engine.step_in_force, tell=not self._has_state)
+        self._stops.wrap(self._poll.stoppers, engine.reactions)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._bind_again(trainer, pl_module)
@@ -147,20 +200,29 @@ class RuleCallback(Callback):
         elif not self._has_state:
             # Resumed from a checkpoint that knows nothing of this callback.
             self._steps_done = trainer.global_step // max(1, len(trainer.optimizers))
-        self._manager.go_to(trainer.current_epoch, self._steps_done)
+        first = not self._has_state
+        if trainer.is_global_zero:
+            self._audit.open(report.log_folder(trainer), self._audited(trainer), self._steps_done, begins=first)
+        if self._poll:
+            self._poll.begin(trainer, self._engine.reactions)
+            self._poll.pending |= trainer.current_epoch > self._engine.epoch
+        self._begin_epoch(trainer, self._steps_done)
+        self._engine.go_to_step(self._steps_done, first=first)
         self._next_due = self._steps_done if self._step_names else math.inf
         self._counting, self._automatic = True, pl_module.automatic_optimization
         self._before = trainer.global_step - self._steps_done
         self._step_back()
-        if not self._has_state and trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
-            self._manager.warn_if_cut_short(horizon_of(trainer))
+        if first and trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            self._engine.warn_if_cut_short(horizon_of(trainer))
         self._has_state = True
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._groups != _group_ids(trainer):
             self._bind_again(trainer, pl_module)
-            self._manager.go_to_step(self._manager.step_in_force)
-        self._manager.start_epoch(trainer.current_epoch)
+            self._engine.go_to_step(self._engine.step_in_force)
+        if self._poll.pending:
+            self._look(trainer, epoch_ended=True)
+        self._begin_epoch(trainer, self._count(trainer))
         self._at_epoch_start(trainer, report.batch_step(trainer))
         self._show(trainer)
 
@@ -173,11 +235,14 @@ class RuleCallback(Callback):
         if moved:
             self._mark = mark
             self._steps_done = done = self._steps_done + 1
-            self._manager.start_step(done)
+            self._engine.start_step(done)
+        if self._watching and self._poll.due:
+            self._look_within_epoch(trainer)
         if self._steps_done >= self._next_due and (moved or not self._automatic):
             self._log_step_if_due(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._poll.pending = self._watching
         report.publish(trainer, self._tagged(self.values))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -188,24 +253,26 @@ class RuleCallback(Callback):
             self._restore_values(trainer, pl_module)
         elif not trainer.sanity_checking:
             report.publish(trainer, self._tagged(self.values))
-        self._manager.enter_eval()
+            if self._watching:
+                self._poll.note_validation()
+        self._engine.enter_eval()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._manager.leave_eval()
+        self._engine.leave_eval()
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._restore_values(trainer, pl_module)
-        self._manager.enter_eval()
+        self._engine.enter_eval()
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._manager.leave_eval()
+        self._engine.leave_eval()
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._restore_values(trainer, pl_module)
-        self._manager.enter_eval()
+        self._engine.enter_eval()
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._manager.leave_eval()
+        self._engine.leave_eval()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         # Nothing else is called after an exception: no on_validation_end, no teardown.
@@ -218,16 +285,79 @@ class RuleCallback(Callback):
         if not self._has_state:
             return {}
         done = self._steps_done if self._trainer is None else self._count(self._trainer)
-        return {**self._manager.state_dict(), "steps_done": done}
+        state = {**self._engine.state_dict(), "steps_done": done}
+        return {**state, "poll": self._poll.state(self._trainer)} if self._watching else state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._manager.load_state_dict(state_dict)
+        self._engine.load_state_dict(state_dict)
         self._steps_done = int(number("checkpoint.steps_done", state_dict.get("steps_done", state_dict["step"])))
         self._has_state = True
+        if self._watching:
+            self._poll.load(state_dict.get("poll", {}))
         if self._counting:
             self._step_back()  # a tuner has put back a state in the middle of a fit
+        elif self._fits_next is not None:
+            self._restore_batch_size(self._fits_next)
 
     # -- helpers --------------------------------------------------------------------------------------------------
+
+    def _note_aloud(self, change: Change) -> None:
+        self._audit.add(change)
+        say(change)
+
+    def _audited(self, trainer: Trainer) -> list[str]:
+        """The names that stand in the audit: the parameters, and learning rates that follow a batch size."""
+        size = self._engine.batch_size
+        scaled = size is not None and size[0].scale_lr is not None
+        return [*(target.name for target in self._engine.targets), *(rate_names(trainer) if scaled else ())]
+
+    def _look(self, trainer: Trainer, *, epoch_ended: bool) -> None:
+        """Let the triggers look at the run; rank 0 says what there is to be seen."""
+        reactions, own = self._engine.reactions, {}
+
+        def see() -> dict[str, Reading]:
+            own.update(self._poll.read(trainer, reactions, epoch_ended=epoch_ended))
+            return own
+
+        readings = agree(trainer.strategy, see)
+        self._poll.warn_of_other_ranks(own, readings)
+        reactions.poll(readings)
+
+    def _look_within_epoch(self, trainer: Trainer) -> None:
+        before = self.values
+        self._look(trainer, epoch_ended=False)
+        self._engine.apply_reactions(self._steps_done)
+        changed = {name: value for name, value in self.values.items() if value != before[name]}
+        report.log_values(trainer, self._tagged(changed), report.batch_step(trainer))
+        self._show(trainer)
+
+    def _begin_epoch(self, trainer: Trainer, step: int) -> None:
+        """Put in force what holds during an epoch; another batch size takes new loaders."""
+        engine = self._engine
+        size = None if engine.batch_size is None else engine.batch_size[1].read()
+        engine.start_epoch(trainer.current_epoch, step)
+        if engine.batch_size is None or size is None:
+            return
+        rule, target = engine.batch_size
+        now = target.read()
+        if now == size:
+            return
+        rebuild_train_loaders(trainer)
+        check_count(trainer, target.name, int(now), trainer.num_training_batches)
+        if rule.scale_lr is not None:
+            why = f"scale_lr {rule.scale_lr}, {target.name} {size} -> {now}"
+            for name, (old, new) in scale_rates(trainer, rule.scale_lr, int(size), int(now)).items():
+                engine.on_change(Change(engine.epoch, step, name, old, new, why))
+            self._poll.forget_rates(trainer, engine.reactions)
+
+    def _restore_batch_size(self, trainer: Trainer) -> None:
+        """Put the batch size of the checkpoint in force before loaders are made and the run's length is asked for."""
+        engine = self._engine
+        names = [rule.name for rule in engine.rules if rule.path.split(".")[-1] == "batch_size"]
+        if names:
+            engine.find_targets(roots_of(trainer, trainer.lightning_module), names=names)
+            engine.build(horizon_of(trainer))
+            engine.write_batch_size(tell=False)
 
     def _count(self, trainer: Trainer) -> int:
         """Optimizer steps done, with the one that the next batch would have counted."""
@@ -257,55 +387,61 @@ class RuleCallback(Callback):
 
     def _bind_again(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Find the targets once more: optimizers may have got other group dictionaries."""
-        self._manager.find_targets(roots_of(trainer, pl_module))
-        self._manager.find_starts(horizon_of(trainer))
-        self._manager.build(horizon_of(trainer))
+        self._engine.find_targets(roots_of(trainer, pl_module))
+        self._engine.find_starts(horizon_of(trainer))
+        self._engine.build(horizon_of(trainer))
+        self._poll.bind(trainer, self._engine.found_names)
         self._groups = _group_ids(trainer)
 
     def _restore_values(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Outside of a fit: put in force what was when the checkpoint was written, if there is one."""
-        manager = self._manager
+        engine = self._engine
         # There are no optimizers outside of a fit, and nothing of theirs matters there.
         roots = roots_of(trainer, pl_module)
-        manager.find_targets(roots, homes=("model",) if roots.datamodule is None else ("model", "datamodule"))
+        there = ("model",) if roots.datamodule is None else ("model", "datamodule")
+        names = [rule.name for rule in engine.rules if home_of(rule, parse_path(rule.name, rule.path)) in there]
+        engine.find_targets(roots, names=names)
         if self._has_state:
-            manager.build(horizon_of(trainer))
-            manager.make_tensors(pl_module.device)
-            manager.go_to(manager.epoch, manager.step_in_force)
+            engine.build(horizon_of(trainer))
+            engine.make_tensors(pl_module.device)
+            engine.go_to(engine.epoch, engine.step_in_force)
 
-    def _try_the_others(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Find what is wrong with the Trainer's other annealing callbacks before this one writes anything."""
-        own = {target.slot.identity: target.name for target in self._manager.targets}
+    def _trials(self, trainer: Trainer, roots: Roots) -> Iterator[Engine]:
+        """An engine for each of the Trainer's other annealing callbacks, to see whether it could begin."""
         for other in trainer.callbacks:  # type: ignore[attr-defined]
-            if not isinstance(other, RuleCallback) or other is self:
-                continue
-            trial = AnnealingManager.of_rules(other._manager.rules)
-            trial.found = dict(other._manager.found)
-            trial.find_targets(roots_of(trainer, pl_module))
-            for target in trial.targets:
-                if target.slot.identity in own:
-                    name = own[target.slot.identity]
-                    raise AnnealError(name, f"{other.state_key} anneals it too; keep one of them")
-            trial.find_starts(horizon_of(trainer))
-            trial.build(horizon_of(trainer))
+            if isinstance(other, RuleCallback) and other is not self:
+                trial = Engine(other._engine.rules)
+                trial.found = dict(other._engine.found)
+                trial.find_targets(roots)
+                Poll(trial.rules).bind(trainer, trial.found_names)
+                own = {target.slot.identity: target.name for target in self._engine.targets}
+                for target in trial.targets:
+                    if target.slot.identity in own:
+                        name = own[target.slot.identity]
+                        raise AnnealError(name, f"{other.state_key} anneals it too; keep one of them")
+                yield trial
+
+    def _try_the_others(self, trainer: Trainer, roots: Roots) -> None:
+        """Find what is wrong with the other annealing callbacks' targets before this one writes anything."""
+        for _ in self._trials(trainer, roots):
+            pass
 
     def _show(self, trainer: Trainer) -> None:
         if self._prog_bar:
-            report.show(trainer, self._manager.values_of(self._prog_bar))
+            report.show(trainer, self._engine.values_of(self._prog_bar))
 
     def _let_go(self) -> None:
         if self._trainer is not None:
             self._settle_count(self._trainer)
-        self._manager.release()
+        self._stops.release()
+        self._poll.stoppers = {}
+        self._audit.close()
+        self._engine.release()
         if self._fit_state is not None:
             self.load_state_dict(self._fit_state)
             self._fit_state = None
-        self._trainer = None
+        self._trainer = self._fits_next = None
         self._groups = []
-
-
-def _silent(change: Change) -> None:
-    """Ranks other than 0 say nothing."""
 
 
 def _group_ids(trainer: Trainer) -> list[int]:

@@ -55,6 +55,7 @@ class BetaScheduleCallback(RuleCallback):
         scheduler_configs: Both of these in one mapping, as for LR schedulers.
         name: Needed where a Trainer has two of these callbacks.
         prog_bar: ``["beta"]`` shows it in the progress bar.
+        on_horizon_change: As for HyperparamAnnealingCallback.
 
     Raises:
         AnnealError: For a mistake that the arguments alone show; when fit starts, for a module without that attribute.
@@ -81,6 +82,7 @@ class BetaScheduleCallback(RuleCallback):
         scheduler_configs: dict | None = None,  # type: ignore[type-arg]
         name: str | None = None,
         prog_bar: Sequence[str] = (),
+        on_horizon_change: str = "keep",
     ) -> None:
         kind = beta_type(beta_scheduler_type)
         if not isinstance(attr_name, str):
@@ -117,7 +119,7 @@ class BetaScheduleCallback(RuleCallback):
             _no_other_key("hierarchical", params, [f"{part}_scheduler" for part in WEIGHTS.values()])
         else:
             rules = [rule("beta", attr_name, kind, params)]
-        super().__init__(rules, name, prog_bar)
+        super().__init__(rules, name, prog_bar, on_horizon_change)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any] | str | Path, **arguments: Any) -> BetaScheduleCallback:
@@ -170,7 +172,7 @@ class BetaScheduleCallback(RuleCallback):
     def _log_schedule(self, trainer: Trainer, step: int) -> None:
         values = self.values
         metrics = self._tagged(values)
-        for weight, schedule in self._manager.schedules.items():
+        for weight, schedule in self._engine.schedules.items():
             if isinstance(schedule, WarmRestartBetaScheduler):
                 info = schedule.get_restart_info(self._now(weight))
                 part = f"{WEIGHTS[weight]}/" if self._hierarchical else ""
@@ -178,7 +180,7 @@ class BetaScheduleCallback(RuleCallback):
                     metrics[f"Beta_Schedule/Restart/{part}{key}"] = float(info[key])
         report.log_values(trainer, metrics, step)
         if self._hierarchical:
-            both = {weight.removesuffix("_kl_weight"): value for weight, value in values.items()}
+            both = {weight.removesuffix("_kl_weight"): float(value) for weight, value in values.items()}
             report.log_together(trainer, "Beta_Schedule/Hierarchical_Comparison", both, step)
 
     def on_train_batch_end(
@@ -189,7 +191,7 @@ class BetaScheduleCallback(RuleCallback):
         # Under accumulation several batches belong to one step; the last of them has made the optimizer step.
         if step < 0 or self._count(trainer) == self._steps_done:
             return
-        metrics = {f"Batch/{_title(name)}": value for name, value in self.values.items()}
+        metrics = {f"Batch/{_title(name)}": float(value) for name, value in self.values.items()}
         if isinstance(outputs, Mapping):
             # Lightning has divided the loss by the number of batches it accumulates.
             scales = {"loss": trainer.accumulate_grad_batches, "kl_loss": 1}
@@ -202,7 +204,7 @@ class BetaScheduleCallback(RuleCallback):
         report.log_values(trainer, metrics, step)
 
     def _now(self, weight: str) -> int:
-        return self._manager.step_in_force if weight in self._step_names else self._manager.epoch
+        return self._engine.step_in_force if weight in self._step_names else self._engine.epoch
 
 
 def _title(weight: str) -> str:

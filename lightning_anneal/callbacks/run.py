@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 
 from lightning_anneal.clock import Horizon
 from lightning_anneal.targets.resolve import Roots
@@ -43,4 +43,15 @@ def roots_of(trainer: Trainer, module: LightningModule) -> Roots:
         datamodule=getattr(trainer, "datamodule", None),
         trainer=trainer,
         schedulers=[config.scheduler for config in trainer.lr_scheduler_configs],
+        loaders=loader_maker(trainer),
+        fits=trainer.state.fn == "fit",
     )
+
+
+def loader_maker(trainer: Trainer) -> LightningModule | LightningDataModule | None:
+    """Whose ``train_dataloader`` makes the training data; ``None`` where loaders were given to ``fit`` ready made.
+
+    There is no public way to this: a module may have hooks for the data that ``fit`` was told not to use.
+    """
+    source = trainer.fit_loop._data_source.instance
+    return source if isinstance(source, LightningModule | LightningDataModule) else None

@@ -16,6 +16,7 @@ _RANGES = {
     "lr_decay": (0.0, math.inf),
     "betas": (0.0, 1.0),
     "accumulate_grad_batches": (1.0, math.inf),
+    "batch_size": (1.0, math.inf),
     "gradient_clip_val": (0.0, math.inf),
     "log_every_n_steps": (0.0, math.inf),
 }

@@ -14,6 +14,7 @@ from lightning_anneal.targets.attribute import find, holds, unwrapped
 from lightning_anneal.targets.optimizer import check_not_owned, find_in_groups
 from lightning_anneal.targets.path import parse_path
 from lightning_anneal.targets.target import Slot, Target
+from lightning_anneal.triggers.reaction import Reaction
 
 TRAINER_KEYS = ("accumulate_grad_batches", "gradient_clip_val", "log_every_n_steps")
 """What Lightning reads from the trainer anew while it trains."""
@@ -31,6 +32,8 @@ class Roots:
         datamodule: The datamodule.
         trainer: The trainer.
         schedulers: The LR schedulers, whose keys can't be annealed.
+        loaders: The datamodule or module that makes the training data loaders; ``None`` if they were given ready made.
+        fits: Whether this is a fit, in which a batch size takes effect only by way of new loaders.
     """
 
     model: Any = None
@@ -38,6 +41,8 @@ class Roots:
     datamodule: Any = None
     trainer: Any = None
     schedulers: Sequence[Any] = field(default=())
+    loaders: Any = None
+    fits: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,11 +53,13 @@ class Resolved:
         targets: One target, or one for each parameter group under ``*``.
         home: The kind of object the path started from, ``"model"`` for everything that is no other one.
         shadowed: Whether the module's hparams hold the same name, and the module was taken.
+        batch_size: Whether it is the batch size of the training data.
     """
 
     targets: tuple[Target, ...]
     home: str
     shadowed: bool = False
+    batch_size: bool = False
 
 
 def home_of(rule: Rule, segments: tuple[str, ...]) -> str:
@@ -91,13 +98,35 @@ def resolve(rule: Rule, roots: Roots) -> Resolved:
         raise AnnealError(rule.name, "'*' stands for the parameter groups of an optimizer and nothing else")
     # torch's own default for weight_decay is the int 0, and people write gradient_clip_val=1: both mean floats.
     as_float = rule.as_float or home == "optimizer" or key == "gradient_clip_val"
-    ranged = key if home in ("optimizer", "trainer") else None
-    rounds = rule.round or (home == "trainer" and key == "accumulate_grad_batches")
+    batch_size = key == "batch_size" and home in ("model", "datamodule") and _sizes_batches(rule, roots, home)
+    if rule.scale_lr is not None and not batch_size:
+        raise AnnealError(f"{rule.name}.scale_lr", "is for the batch size of the training data")
+    ranged = key if batch_size or home in ("optimizer", "trainer") else None
+    rounds = rule.round or batch_size or (home == "trainer" and key == "accumulate_grad_batches")
+    any_kind = isinstance(rule.source, Reaction)
     targets = tuple(
-        Target(_group_name(rule.name, label) if several else rule.name, slot, rounds, as_float, ranged)
+        Target(_group_name(rule.name, label) if several else rule.name, slot, rounds, as_float, ranged, any_kind)
         for label, slot in named
     )
-    return Resolved(targets, home, shadowed)
+    if batch_size and not targets[0].whole:
+        raise AnnealError(rule.name, f"must be an int, is {targets[0].read()}")
+    return Resolved(targets, home, shadowed, batch_size)
+
+
+def _sizes_batches(rule: Rule, roots: Roots, home: str) -> bool:
+    """Whether a ``batch_size`` is that of the training data, which a fit has to load anew when it changes."""
+    if not roots.fits:
+        return home == "datamodule"
+    if roots.loaders is None:
+        what = "loaders given to fit() can't get another batch size; make them in a LightningDataModule"
+        raise AnnealError(rule.name, what)
+    owner = roots.datamodule if home == "datamodule" else roots.model
+    if owner is not roots.loaders:
+        maker = type(roots.loaders).__name__
+        raise AnnealError(rule.name, f"the training data comes from {maker}; anneal the batch_size there")
+    if rule.interval != "epoch":
+        raise AnnealError(f"{rule.name}.interval", "must be 'epoch': a batch size changes between epochs")
+    return True
 
 
 def _group_name(name: str, group: str) -> str:
@@ -152,24 +181,39 @@ def _in_trainer(rule: Rule, roots: Roots, segments: tuple[str, ...]) -> Slot:
 def _in_datamodule(rule: Rule, roots: Roots, segments: tuple[str, ...]) -> Slot:
     rest = _without("datamodule", rule, segments)
     if roots.datamodule is None:
-        raise AnnealError(rule.name, "there is no datamodule; give one to fit(), or anneal a module's attribute")
-    if rest[-1] == "batch_size":
-        raise AnnealError(rule.name, "the batch size of a running fit can't be changed in this version")
-    return find(rule.name, roots.datamodule, rest)
+        direct = roots.fits and rest[-1] == "batch_size"
+        other = "make the loaders in a LightningDataModule" if direct else "or anneal a module's attribute"
+        raise AnnealError(rule.name, f"there is no datamodule; give one to fit(), {other}")
+    return _own_or_hparams(rule, roots.datamodule, rest)[0]
 
 
 def _in_model(rule: Rule, roots: Roots, segments: tuple[str, ...]) -> tuple[Slot, bool]:
-    """The module's own name goes before the one in its hparams."""
     if roots.model is None:
         raise AnnealError(
             rule.name, 'there is no model here; give objects={"model": ...}, or an object in the settings'
         )
     model = unwrapped(roots.model)
-    hparams = getattr(model, "__dict__", {}).get("_hparams", {})
-    in_hparams = segments[0] in hparams
-    if segments[0] in ("self", "model") and len(segments) > 1 and not holds(model, segments[0]) and not in_hparams:
+    first = segments[0]
+    if first in ("self", "model") and len(segments) > 1 and not holds(model, first) and first not in _hparams(model):
         inside = ".".join(segments[1:])
         raise AnnealError(rule.name, f"paths start inside the module; write '{inside}'")
-    if in_hparams and not holds(model, segments[0]):
+    return _own_or_hparams(rule, model, segments)
+
+
+def _own_or_hparams(rule: Rule, owner: Any, segments: tuple[str, ...]) -> tuple[Slot, bool]:
+    """The owner's own name goes before the one in its hparams; and whether both have it."""
+    hparams = _hparams(owner)
+    in_hparams = segments[0] in hparams
+    if in_hparams and not holds(owner, segments[0]):
         return find(rule.name, hparams, segments), False
-    return find(rule.name, model, segments), in_hparams
+    return find(rule.name, owner, segments), in_hparams
+
+
+def _hparams(owner: Any) -> Any:
+    return getattr(owner, "__dict__", {}).get("_hparams", {})
+
+
+def has_it(rule: Rule, roots: Roots) -> bool:
+    """Whether the module or its hparams have the parameter of an optional rule."""
+    first, model = parse_path(rule.name, rule.path)[0], unwrapped(roots.model)
+    return holds(model, first) or first in _hparams(model)

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import torch
 
+from lightning_anneal.checks import Value
 from lightning_anneal.errors import AnnealError, quote
 from lightning_anneal.targets.ranges import check_range
 
@@ -89,7 +90,7 @@ class TupleSlot:
 
 @dataclass
 class Target:
-    """One place to write to. The kind of value found there (float, int, 0-d tensor) is kept.
+    """One place to write to. The kind of value found there (float, int, 0-d tensor, bool, string) is kept.
 
     Args:
         name: The name it is reported under.
@@ -97,6 +98,7 @@ class Target:
         round: Whether an int target rounds, half up; otherwise fractions are an error.
         as_float: Whether an int found there gives way to floats.
         key: The key whose range holds (see `check_range`), if any.
+        any_kind: Whether a bool or a string is as good as a number: for a list of values, and not for a schedule.
     """
 
     name: str
@@ -104,10 +106,12 @@ class Target:
     round: bool = False
     as_float: bool = False
     key: str | None = None
+    any_kind: bool = False
 
     def __post_init__(self) -> None:
         value = self.slot.get()
         self.in_place = isinstance(value, torch.Tensor)
+        self.kind: type = type(value) if self.any_kind and isinstance(value, bool | str) else float
         self.whole = isinstance(value, int) and not self.as_float
         if isinstance(value, torch.nn.Parameter):
             raise AnnealError(self.name, "is a learnable Parameter, which the optimizer writes; keep it in a buffer")
@@ -121,21 +125,28 @@ class Target:
             self.whole = not value.is_floating_point()
         elif value is None:
             raise AnnealError(self.name, "is None; give it a number to start from")
-        elif isinstance(value, bool) or not isinstance(value, int | float):
+        elif self.kind is float and (isinstance(value, bool) or not isinstance(value, int | float)):
             what = f"is {quote(value)}" if isinstance(value, bool | str) else f"holds a {type(value).__name__}"
             raise AnnealError(self.name, f"{what}; a schedule gives numbers")
 
-    def read(self) -> float | int:
-        """The value now in force, as a Python number."""
+    def read(self) -> Value:
+        """The value now in force, as a plain Python value."""
         value = self.slot.get()
         return value.item() if isinstance(value, torch.Tensor) else value
 
-    def cast(self, value: float) -> float | int:
+    def cast(self, value: Value) -> Value:
         """The value as this target would hold it.
 
         Raises:
-            AnnealError: For NaN and infinities, values out of range, and fractions on an int target.
+            AnnealError: For a value of another kind, NaN and infinities, values out of range, and fractions on an int
+                target.
         """
+        given = type(value) if isinstance(value, bool | str) else float
+        if given is not self.kind:
+            kinds = {bool: "true or false", str: "a string", float: "a number"}
+            raise AnnealError(self.name, f"holds {kinds[self.kind]}, and its values give {quote(value)}")
+        if isinstance(value, bool | str):
+            return value
         if not math.isfinite(value):
             raise AnnealError(self.name, f"must be a finite number, got {value}")
         if self.whole and self.round:
@@ -148,7 +159,7 @@ class Target:
             raise AnnealError(self.name, f"{what}; write {self.read()}.0 in the module, or set round: true")
         return int(value)
 
-    def write(self, value: float) -> None:
+    def write(self, value: Value) -> None:
         """Put a value in force."""
         cast = self.cast(value)
         if self.in_place:
@@ -162,6 +173,8 @@ class Target:
     def shortcut(self) -> tuple[MutableMapping[Any, Any], Any] | None:
         """The dictionary and key that a float may be stored under directly, without a check; ``None`` if not so."""
         slot = self.slot
-        if self.in_place or self.whole or not isinstance(slot, ItemSlot) or type(slot.container) is not dict:
+        if self.in_place or self.whole or self.kind is not float:
+            return None
+        if not isinstance(slot, ItemSlot) or type(slot.container) is not dict:
             return None
         return slot.container, slot.key

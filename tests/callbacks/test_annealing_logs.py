@@ -133,13 +133,14 @@ def test_what_is_said(fit: Fit, caplog: pytest.LogCaptureFixture) -> None:
         )
         fit(callback, max_epochs=2)
     assert [r.getMessage() for r in caplog.records if r.name == "lightning_anneal"] == [
-        "beta: 1 -> 0 (epoch 0)",
-        "loss.margin: 0.2 -> 0 (step 0)",
-        "weights.nested.0: 0.1 -> 0 (step 0)",
-        "weights.kl: 0.5 -> 1 (step 5)",
-        "beta: 0 -> 1 (epoch 1)",
-        "weights.kl: 1 -> 2 (step 10)",
-        "loss.margin: 0 -> 12 (step 12)",
+        "beta: 1 -> 0 (epoch 0, step 0; schedule)",
+        "loss.margin: 0.2 -> 0 (epoch 0, step 0; schedule)",
+        "weights.nested.0: 0.1 -> 0 (epoch 0, step 0; schedule)",
+        "weights.kl: 0.5 -> 1 (epoch 0, step 5; schedule)",
+        "beta: 0 -> 1 (epoch 1, step 8; schedule)",
+        "weights.nested.0: 4 -> 0 (epoch 1, step 9; schedule)",
+        "weights.kl: 1 -> 2 (epoch 1, step 10; schedule)",
+        "loss.margin: 11 -> 12 (epoch 1, step 12; schedule)",
     ]
 
 

@@ -152,14 +152,13 @@ def test_the_same_parameter_in_two_callbacks(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: HyperparamAnnealingCallback(), "annealing_params: missing; give {name: settings}"),
         (lambda: HyperparamAnnealingCallback({"b": ramp()}, prog_bar=["c"]), "prog_bar: unknown parameter 'c'; known: b"),
         (lambda: HyperparamAnnealingCallback({"b": ramp()}, prog_bar=5), "prog_bar: must be a list of names, got 5"),
         (lambda: HyperparamAnnealingCallback({"b": Linear}), "b: Linear is a class; make a schedule of it, such as Linear(0, 1, 10)"),
         (lambda: HyperparamAnnealingCallback({"b": ramp()}, name=""), "name: must be a string, got ''"),
         (
-            lambda: HyperparamAnnealingCallback({"b": ramp()}, on_horizon_change="stretch"),
-            "on_horizon_change: must be 'keep', got 'stretch'",
+            lambda: HyperparamAnnealingCallback({"b": ramp()}, on_horizon_change="later"),
+            "on_horizon_change: unknown on_horizon_change 'later'; known: error, keep, stretch",
         ),
         (
             lambda: HyperparamAnnealingCallback({"trainer.gradient_clip_val": ramp(eval_value=1.0)}),

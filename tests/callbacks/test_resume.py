@@ -137,7 +137,13 @@ def test_a_longer_run_goes_on_as_it_began(tmp_path: Path) -> None:
     [checkpoint] = tmp_path.glob("epoch=1-*.ckpt")
     as_planned, longer = Watching(), Watching()
     trainer_for(tmp_path, annealing(), max_epochs=4).fit(as_planned, ckpt_path=checkpoint)
-    trainer_for(tmp_path, annealing(), max_epochs=8).fit(longer, ckpt_path=checkpoint)
+    with pytest.warns(UserWarning, match="length has changed") as warned:
+        trainer_for(tmp_path, annealing(), max_epochs=8).fit(longer, ckpt_path=checkpoint)
+    assert [str(w.message) for w in warned if "length has" in str(w.message)] == [
+        "the run's length has changed (max_epochs 4 -> 8), which these depend on: beta.total_steps, "
+        "loss.margin.total_steps, optimizer.param_groups.0.lr.total_steps; they stay as they were "
+        "(on_horizon_change: stretch would let them follow)"
+    ]
     assert longer.trace[: len(as_planned.trace)] == as_planned.trace
     assert longer.beta == as_planned.beta == 4.0
 
@@ -167,7 +173,7 @@ def test_what_a_checkpoint_holds(tmp_path: Path) -> None:
     [checkpoint] = tmp_path.glob("epoch=0-*.ckpt")
     state = torch.load(checkpoint, weights_only=True)["callbacks"]["HyperparamAnnealingCallback"]
     assert state == {
-        "version": 1,
+        "version": 2,
         "epoch": 0,
         "step": 7,
         "steps_done": 8,
@@ -179,6 +185,7 @@ def test_what_a_checkpoint_holds(tmp_path: Path) -> None:
             "optimizer.param_groups.0.momentum": {"start": [0.9], "lengths": {"restart_interval=1ep": 8.0}},
             "temperature": {"start": [2.0], "lengths": {"schedule.75%=75%": 1.5}},
         },
+        "run": {"max_epochs": 2.0, "max_steps": None},
     }
 
 
@@ -203,12 +210,12 @@ def test_added_and_dropped_parameters_are_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("state", "message"),
     [
-        ({"version": 2}, "checkpoint: was written by a newer lightning_anneal (state 2); update it"),
+        ({"version": 3}, "checkpoint: was written by a newer lightning_anneal (state 3); update it"),
         ({"epoch": 1}, "checkpoint: holds no state of an annealing callback"),
-        ({"version": 1, "epoch": 1}, "checkpoint: the annealing state is damaged (KeyError: 'step')"),
+        ({"version": 1, "epoch": 1, "found": {}}, "checkpoint: the annealing state is damaged (KeyError: 'step')"),
         (
-            {"version": 1, "epoch": 1, "step": 2, "found": {"beta": {"start": "x"}}},
-            "checkpoint: the annealing state is damaged (AnnealError: checkpoint.beta: must be a number, got 'x')",
+            {"version": 1, "epoch": 1, "step": 2, "found": {"beta": {"start": [None]}}},
+            "checkpoint: the annealing state is damaged (AnnealError: checkpoint.beta: must be a number, got None)",
         ),
     ],
 )
@@ -273,5 +280,6 @@ def test_beta_resumes_too(tmp_path: Path) -> None:
     assert whole.by_epoch == [0.0, 1 / 3, 2 / 3, 1.0]
     [checkpoint] = tmp_path.glob("epoch=1-*.ckpt")
     resumed = Tiny()
-    trainer_for(tmp_path, callback(), max_epochs=8).fit(resumed, ckpt_path=checkpoint)
+    with pytest.warns(UserWarning, match="max_epochs 4 -> 8"):
+        trainer_for(tmp_path, callback(), max_epochs=8).fit(resumed, ckpt_path=checkpoint)
     assert resumed.by_epoch == [2 / 3, 1.0, 1.0, 1.0, 1.0, 1.0]

@@ -101,7 +101,6 @@ def test_a_tensor_lr_is_filled() -> None:
          "'gradient_clip_val'?"),
         ("trainer.callbacks.0.x", "the trainer's 'callbacks.0.x' can't be changed while it trains; known: "
          "accumulate_grad_batches, gradient_clip_val, log_every_n_steps"),
-        ("datamodule.batch_size", "the batch size of a running fit can't be changed in this version"),
         ("datamodule.nois", "Data has no attribute 'nois'; did you mean 'noise'?"),
         ("self.beta", "paths start inside the module; write 'beta'"),
         ("betta", "Tiny has no attribute 'betta'; did you mean 'beta'?"),

@@ -1,0 +1,270 @@
+"""What triggers see of a Trainer's run, and when they look.
+
+They look in start-hooks only, when a validation or an epoch has ended since the last look (or a plateau scheduler has
+stepped by step): by then EarlyStopping, the plateau schedulers and ModelCheckpoint have all done their work, whatever
+the order of the callbacks. Whether to look follows from the course of the run, which is the same on every rank; what
+is seen there is decided by rank 0.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from lightning_anneal.errors import AnnealError, quote, suggestion
+from lightning_anneal.reactions import Reactions
+from lightning_anneal.rules import Rule
+from lightning_anneal.triggers.reaction import Reaction
+from lightning_anneal.triggers.signals import Reading
+
+_SHARES = {"early_stopper_half_patience": 2, "early_stopper_third_patience": 3}
+
+
+class Poll:
+    """Sees stoppers, learning rates and metrics of a Trainer.
+
+    Args:
+        rules: The rules; those with a schedule are left out.
+    """
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        self._reactions = {rule.name: rule.source for rule in rules if isinstance(rule.source, Reaction)}
+        self._metrics = {name: r.monitor for name, r in self._reactions.items() if r.watches == "metric" and r.monitor}
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop everything a run has left behind."""
+        self.pending = False
+        """Whether a validation or an epoch has ended since the last look."""
+        self.stoppers: dict[str, EarlyStopping] = {}
+        """By rule: the EarlyStopping it watches."""
+        self._plateaus: dict[str, list[Any]] = {}
+        self._by_step: list[Any] = []
+        self._plateau_steps = 0
+        self._recorded = 0
+        self._validated = False
+        self._saved: dict[str, float] = {}
+        self._held: dict[str, Any] = {}
+        self._warned = False
+
+    def __bool__(self) -> bool:
+        return bool(self._reactions)
+
+    # -- binding to a run -----------------------------------------------------------------------------------------
+
+    def bind(self, trainer: Trainer, names: Iterable[str]) -> None:
+        """Find the stoppers and plateau schedulers that the rules of these names watch.
+
+        Raises:
+            AnnealError: If there is none, or several and no word on which.
+        """
+        reactions = {name: self._reactions[name] for name in names if name in self._reactions}
+        self.stoppers = {n: _stopper(trainer, n, r) for n, r in reactions.items() if r.watches == "stopper"}
+        self._plateaus = {n: _plateaus(trainer, n, r) for n, r in reactions.items() if r.watches == "lr"}
+        by_hand = not trainer.lightning_module.automatic_optimization
+        watched = {id(config): config for configs in self._plateaus.values() for config in configs}.values()
+        self._by_step = [config.scheduler for config in watched if by_hand or config.interval == "step"]
+
+    def begin(self, trainer: Trainer, reactions: Reactions) -> None:
+        """Take what stands when training starts for the past of every rule that has none."""
+        standing = [*self.stoppers, *self._plateaus]
+        seen = {name: self._look(trainer, name, reactions) for name in standing}
+        reactions.settle({name: reading for name, reading in seen.items() if reading is not None})
+        self._plateau_steps = self._steps()
+        self._recorded = 0
+
+    def forget_rates(self, trainer: Trainer, reactions: Reactions) -> None:
+        """Take the learning rates as they are for those of the last look: this callback has changed them itself."""
+        for name in self._plateaus:
+            reactions.rebase(name, self._rates(trainer, name).rates)
+
+    # -- when -----------------------------------------------------------------------------------------------------
+
+    def note_validation(self) -> None:
+        """A validation begins, after which there is something to look at."""
+        self.pending, self._validated = True, True
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to look, in the course of an epoch."""
+        return self.pending or (bool(self._by_step) and self._steps() != self._plateau_steps)
+
+    # -- what -----------------------------------------------------------------------------------------------------
+
+    def read(self, trainer: Trainer, reactions: Reactions, *, epoch_ended: bool) -> dict[str, Reading]:
+        """What is seen now, by rule. A rule whose metric is the one of the last look sees nothing.
+
+        Args:
+            trainer: The trainer.
+            reactions: How far the rules have come.
+            epoch_ended: Whether this is the start of an epoch.
+
+        Raises:
+            AnnealError: On rank 0, if a metric isn't logged at all.
+        """
+        pending, self.pending = self.pending, False
+        self._plateau_steps = self._steps()
+        readings = {}
+        for name in self._reactions:
+            # A step of a plateau scheduler is no time to count a cooldown of the others.
+            if pending or name in self._plateaus:
+                reading = self._look(trainer, name, reactions)
+                if reading is not None:
+                    readings[name] = reading
+        monitor = _monitor_of(trainer)
+        self._recorded = 0 if monitor is None else _records(monitor)
+        absent = {n: m for n, m in self._metrics.items() if n not in readings and m not in trainer.callback_metrics}
+        if absent and epoch_ended and trainer.is_global_zero and (self._validated or not trainer.enable_validation):
+            name, metric = next(iter(absent.items()))
+            known = suggestion(metric, trainer.callback_metrics)
+            raise AnnealError(f"{name}.monitor", f"no metric {quote(metric)} has been logged{known}")
+        self._saved = {}
+        return readings
+
+    def warn_of_other_ranks(self, own: Mapping[str, Reading], agreed: Mapping[str, Reading]) -> None:
+        """Say once that this rank has seen something else than rank 0."""
+        for name, reading in agreed.items():
+            reaction, here = self._reactions[name], own.get(name)
+            same = here is not None and (here.value == reading.value or math.isnan(reading.value))
+            if not same and not self._warned and reaction.watches != "lr":
+                metric = self.stoppers[name].monitor if name in self.stoppers else reaction.monitor
+                self._warned = True
+                warnings.warn(
+                    f"{name}: the processes see different values of {quote(metric)}, and rank 0 decides; "
+                    f"log it with sync_dist=True",
+                    stacklevel=2,
+                )
+
+    def _look(self, trainer: Trainer, name: str, reactions: Reactions) -> Reading | None:
+        if name in self.stoppers:
+            return _stopper_reading(trainer, self._reactions[name], self.stoppers[name], reactions.progress[name].stops)
+        if name in self._plateaus:
+            return self._rates(trainer, name)
+        return self._metric(trainer, name)
+
+    def _rates(self, trainer: Trainer, name: str) -> Reading:
+        groups = [group for config in self._plateaus[name] for group in config.scheduler.optimizer.param_groups]
+        return Reading(rates=tuple(float(group["lr"]) for group in groups), recorded=self._record(trainer, groups))
+
+    def _record(self, trainer: Trainer, groups: list[Any]) -> tuple[float, ...]:
+        """What LearningRateMonitor has recorded of these groups since the last look."""
+        monitor = _monitor_of(trainer)
+        if monitor is None or _records(monitor) <= self._recorded:
+            return ()
+        # Its record is in the order of the schedulers' optimizers, one list for each group.
+        optimizers = list(dict.fromkeys(config.scheduler.optimizer for config in trainer.lr_scheduler_configs))
+        every = [id(group) for optimizer in optimizers for group in optimizer.param_groups]
+        last = [float(rates[-1]) if rates else math.nan for rates in list(monitor.lrs.values())[: len(every)]]
+        by_group = dict(zip(every, last, strict=False))
+        found = tuple(by_group.get(id(group), math.nan) for group in groups)
+        return () if any(map(math.isnan, found)) else found
+
+    def _steps(self) -> int:
+        return sum(scheduler.last_epoch for scheduler in self._by_step)
+
+    def _metric(self, trainer: Trainer, name: str) -> Reading | None:
+        metric = self._metrics[name]
+        value = trainer.callback_metrics.get(metric)
+        if value is None:
+            saved = self._saved.get(metric)
+            return None if saved is None else Reading(saved, note=metric)
+        if _same(value, self._held.get(name)):
+            return None
+        self._held[name] = value
+        return Reading(float(value), note=metric)
+
+    # -- state ----------------------------------------------------------------------------------------------------
+
+    def state(self, trainer: Trainer | None) -> dict[str, Any]:
+        """What the next look needs, should the run be resumed before: Lightning saves no metrics."""
+        metrics = dict(self._saved)
+        if self.pending and trainer is not None:
+            for name, metric in self._metrics.items():
+                value = trainer.callback_metrics.get(metric)
+                if value is not None and not _same(value, self._held.get(name)):
+                    metrics[metric] = float(value)
+        return {"pending": self.pending, "metrics": metrics if self.pending else {}}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on where a saved run stood."""
+        self.pending = bool(state.get("pending", False))
+        self._saved = {str(name): float(value) for name, value in state.get("metrics", {}).items()}
+
+
+def _stopper(trainer: Trainer, name: str, reaction: Reaction) -> EarlyStopping:
+    stoppers: list[Any] = trainer.early_stopping_callbacks
+    if not stoppers:
+        what = f"{reaction.source} needs an EarlyStopping callback, and the Trainer has none"
+        raise AnnealError(f"{name}.trigger_source", what)
+    monitors = [stopper.monitor for stopper in stoppers]
+    if reaction.monitor is None and len(stoppers) > 1:
+        what = f"missing; there are several EarlyStopping callbacks ({', '.join(monitors)}), say which is meant"
+        raise AnnealError(f"{name}.monitor", what)
+    if reaction.monitor is not None and reaction.monitor not in monitors:
+        known = suggestion(reaction.monitor, monitors)
+        raise AnnealError(f"{name}.monitor", f"no EarlyStopping watches {quote(reaction.monitor)}{known}")
+    found: EarlyStopping = stoppers[0 if reaction.monitor is None else monitors.index(reaction.monitor)]
+    return found
+
+
+def _plateaus(trainer: Trainer, name: str, reaction: Reaction) -> list[Any]:
+    plateaus = [
+        config
+        for config in trainer.lr_scheduler_configs
+        if config.reduce_on_plateau or isinstance(config.scheduler, ReduceLROnPlateau)
+    ]
+    if not plateaus:
+        what = "lr_scheduler_triggered needs a ReduceLROnPlateau, and configure_optimizers gives none"
+        raise AnnealError(f"{name}.trigger_source", what)
+    if reaction.monitor is None:
+        return plateaus
+    meant = [config for config in plateaus if config.monitor == reaction.monitor]
+    if not meant:
+        known = suggestion(reaction.monitor, [config.monitor for config in plateaus])
+        raise AnnealError(f"{name}.monitor", f"no plateau scheduler watches {quote(reaction.monitor)}{known}")
+    return meant
+
+
+def _stopper_reading(trainer: Trainer, reaction: Reaction, stopper: EarlyStopping, stops: int) -> Reading:
+    count, patience = stopper.wait_count, stopper.patience
+    if reaction.source == "early_stopper_counter":
+        return Reading(float(count))
+    if reaction.source == "early_stopper_triggered":
+        return Reading(float(stops + asks_to_stop(trainer, stopper)))
+    reached = count > 0 and count * _SHARES[reaction.source] >= patience
+    return Reading(float(reached), note=f"({count} of {patience})")
+
+
+def asks_to_stop(trainer: Trainer, stopper: EarlyStopping) -> bool:
+    """Whether a stopper asks for a stop, be it by patience or by a threshold."""
+    reason = getattr(stopper, "stopping_reason_message", None)
+    return (stopper.wait_count > 0 and stopper.wait_count >= stopper.patience) or (
+        bool(trainer.should_stop) and reason is not None
+    )
+
+
+def _monitor_of(trainer: Trainer) -> LearningRateMonitor | None:
+    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+    return next((c for c in callbacks if isinstance(c, LearningRateMonitor)), None)
+
+
+def _records(monitor: LearningRateMonitor) -> int:
+    return sum(map(len, monitor.lrs.values()))
+
+
+def _same(value: Any, held: Any) -> bool:
+    """Whether a metric is the very one that was seen at the last look.
+
+    Lightning hands out a new tensor at each access, on the same memory until the metric is computed anew; and the
+    memory of a tensor that is held is given to no other.
+    """
+    if isinstance(value, torch.Tensor) and isinstance(held, torch.Tensor):
+        return value.data_ptr() == held.data_ptr()
+    return value is held

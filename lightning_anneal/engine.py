@@ -1,0 +1,365 @@
+"""The engine: rules bound to the places of a run, and driven. Inside the callbacks and inside AnnealingManager."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+
+from lightning_anneal.changes import Change, say
+from lightning_anneal.checks import Value
+from lightning_anneal.clock import Horizon, Interval, Lengths
+from lightning_anneal.errors import AnnealError, quote
+from lightning_anneal.lines import Line, build_lines
+from lightning_anneal.reactions import ReactingLine, Reactions
+from lightning_anneal.rules import Rule
+from lightning_anneal.schedules import Schedule
+from lightning_anneal.state import Found, State, read_state
+from lightning_anneal.stepping import StepLoop
+from lightning_anneal.targets.path import parse_path
+from lightning_anneal.targets.resolve import Resolved, Roots, has_it, home_of, resolve
+from lightning_anneal.targets.target import Target
+from lightning_anneal.triggers.reaction import Reaction
+
+HORIZON_POLICIES = ("keep", "stretch", "error")
+"""What can become of lengths in per cent when a run goes on with another length."""
+
+AnyLine = Line | ReactingLine
+
+
+class Engine:
+    """Drives rules: finds their targets, builds their schedules, writes the values and keeps the state.
+
+    Args:
+        rules: The rules.
+
+    Raises:
+        AnnealError: For an ``eval_value`` on what no evaluation sees.
+    """
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        self.rules = tuple(rules)
+        for rule in self.rules:
+            home = home_of(rule, parse_path(rule.name, rule.path))
+            if rule.eval_value is not None and home != "model":
+                raise AnnealError(f"{rule.name}.eval_value", f"is for values of the module, not of the {home}")
+        self.on_change: Callable[[Change], None] = say
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop everything a run has left behind: targets, start values, firings, the place in time."""
+        self.epoch = 0
+        self.step_in_force = 0
+        self.found: Found = {}
+        self.run: dict[str, float | None] = {}
+        self.reactions = Reactions(self.rules)
+        self._resolved: dict[str, Resolved] = {}
+        self._lines: list[Line] = []
+        self._tensors: list[AnyLine] = []
+        self._set_aside: list[tuple[Target, Value]] = []
+        self._last_values: dict[str, Value] = {}
+        self._told: set[str] = set()
+        self._loop = StepLoop()
+
+    # -- binding to a run -----------------------------------------------------------------------------------------
+
+    def find_targets(self, roots: Roots, *, names: Iterable[str] | None = None) -> None:
+        """Find every place the rules write to. Writes nothing.
+
+        Args:
+            roots: What paths start from.
+            names: The rules that are meant; without it, all of them.
+
+        Raises:
+            AnnealError: If a path leads nowhere, or two lead to the same place.
+        """
+        wanted = [rule for rule in self.rules if names is None or rule.name in names]
+        there = [rule for rule in wanted if not rule.optional or has_it(rule, roots)]
+        if wanted and not there:
+            names = " nor ".join(quote(rule.name) for rule in wanted)
+            raise AnnealError("annealing_params", f"none given, and {type(roots.model).__name__} has neither {names}")
+        wanted = there
+        resolved = {rule.name: resolve(rule, roots) for rule in wanted}
+        taken: dict[tuple[int, object], str] = {}
+        for target in (t for r in resolved.values() for t in r.targets):
+            if (other := taken.setdefault(target.slot.identity, target.name)) != target.name:
+                raise AnnealError(target.name, f"the same place as '{other}'; keep one of them")
+        self._resolved = resolved
+
+    def find_starts(self, horizon: Horizon) -> Found:
+        """Find the start values and lengths that no earlier start has found, and return all of them.
+
+        Raises:
+            AnnealError: If a length can't be known.
+        """
+        found = dict(self.found)
+        for rule in self.rules:
+            if rule.name not in self._resolved:
+                continue
+            starts = [_start_of(target) for target in self._resolved[rule.name].targets]
+            if rule.name in found:
+                # A parameter group that was added meanwhile begins at its own value.
+                known = found[rule.name]["start"]
+                found[rule.name] = {**found[rule.name], "start": [*known, *starts[len(known) :]]}
+                starts = found[rule.name]["start"]
+            else:
+                found[rule.name] = {"start": starts, "lengths": {}}
+            if not isinstance(rule.source, Reaction):
+                lengths = Lengths(rule.name, rule.interval, horizon, dict(found[rule.name]["lengths"]))
+                rule.source.build(lengths, float(starts[0]) if rule.source.needs_start else None)
+                found[rule.name] = {"start": starts, "lengths": lengths.found}
+        self.found = found
+        self.run = self.run or _planned(horizon)
+        return found
+
+    def find_lengths_again(self, horizon: Horizon) -> None:
+        """Find the lengths anew, for a run whose steps have become other ones."""
+        self.found = {name: {**entry, "lengths": {}} for name, entry in self.found.items()}
+        self.find_starts(horizon)
+        self.build(horizon)
+
+    def follow_horizon(self, horizon: Horizon, policy: str) -> str:
+        """Do as the policy says if the run's length is another than the one that lengths were found with.
+
+        Args:
+            horizon: The length of the run that now begins.
+            policy: One of `HORIZON_POLICIES`.
+
+        Returns:
+            What to warn of, in one line; empty if there is nothing.
+
+        Raises:
+            AnnealError: If the length is another, and the policy is ``"error"``.
+        """
+        planned = _planned(horizon)
+        relative = [f"{n}.{key.split('=')[0]}" for n, entry in self.found.items() for key in entry["lengths"]]
+        if not relative or not self.run or planned == self.run:
+            return ""
+        were = ", ".join(
+            f"{key} {_or_none(self.run.get(key))} -> {_or_none(value)}"
+            for key, value in planned.items()
+            if value != self.run.get(key)
+        )
+        what = f"the run's length has changed ({were}), which these depend on: {', '.join(relative[:3])}"
+        if policy == "error":
+            raise AnnealError("on_horizon_change", f"{what}; take 'keep' or 'stretch'")
+        if policy == "keep":
+            return f"{what}; they stay as they were (on_horizon_change: stretch would let them follow)"
+        self.found = {name: {**entry, "lengths": {}} for name, entry in self.found.items()}
+        self.run = planned
+        return f"{what}; they are found anew"
+
+    def build(self, horizon: Horizon) -> None:
+        """Build the schedules from what was found, and bind the reactions. Writes nothing.
+
+        Raises:
+            AnnealError: If a schedule can't be built, or something gives what its target can't take.
+        """
+        self._lines = [
+            line
+            for rule in self.rules
+            if rule.name in self._resolved and rule.name in self.found
+            for line in build_lines(rule, self._resolved[rule.name], self.found[rule.name], horizon)
+        ]
+        self.reactions.build(self.rules, self._resolved, self.found)
+
+    def make_tensors(self, device: torch.device) -> None:
+        """Put a 0-d tensor in the place of each parameter that asks for one with ``as_tensor``."""
+        for line in self._every_line():
+            if line.rule.as_tensor and not line.target.in_place:
+                line.target.slot.set(torch.tensor(line.target.read(), dtype=torch.float32, device=device))
+                line.target.in_place = True
+                self._tensors.append(line)
+
+    def release(self) -> None:
+        """Turn those tensors into floats again, and let go of the run's objects."""
+        self.leave_eval()
+        for line in self._tensors:
+            # The value itself, which float32 had rounded.
+            line.target.slot.set(float(self._value_now(line)))
+            line.target.in_place = False
+        self._last_values = {**self._last_values, **self.values}
+        self._lines, self._tensors, self._resolved, self.reactions.lines = [], [], {}, []
+        self._loop = StepLoop()
+
+    @property
+    def bound(self) -> bool:
+        """Whether the rules have their targets."""
+        return bool(self._resolved)
+
+    @property
+    def targets(self) -> list[Target]:
+        """Every place that is written to."""
+        return [target for resolved in self._resolved.values() for target in resolved.targets]
+
+    @property
+    def found_names(self) -> list[str]:
+        """The rules that have targets here; an optional one may have none."""
+        return list(self._resolved)
+
+    @property
+    def batch_size(self) -> tuple[Rule, Target] | None:
+        """The rule and target of the batch size of the training data, if it is annealed."""
+        sizes = ((rule, self._resolved.get(rule.name)) for rule in self.rules)
+        return next(((rule, found.targets[0]) for rule, found in sizes if found is not None and found.batch_size), None)
+
+    def largest(self, target: Target) -> float:
+        """The largest value that a target may come to have; infinite where that isn't known."""
+        ends = [line.curve.bounds[1] for line in self._lines if line.target is target]
+        for line in self.reactions.lines:
+            if line.target is target:
+                ends += [float(value) for value in line.reaction.response.to_come(line.start)]
+        return max(ends, default=math.inf)
+
+    @property
+    def shadowed(self) -> list[str]:
+        """The rules whose name stands in the module and in its hparams."""
+        return [name for name, resolved in self._resolved.items() if resolved.shadowed]
+
+    @property
+    def values(self) -> dict[str, Value]:
+        """The values now in force; after a run, the last ones."""
+        return {target.name: target.read() for target in self.targets} or dict(self._last_values)
+
+    def values_of(self, names: Iterable[str]) -> dict[str, Value]:
+        """The values now in force of some rules."""
+        return {t.name: t.read() for name in names if name in self._resolved for t in self._resolved[name].targets}
+
+    @property
+    def schedules(self) -> dict[str, Schedule]:
+        """The schedules, once they are built."""
+        return {line.target.name: line.curve for line in self._lines}
+
+    def names(self, interval: Interval) -> list[str]:
+        """The parameters with a schedule by epoch, or by step."""
+        return [line.target.name for line in self._lines if line.rule.interval == interval]
+
+    def warn_if_cut_short(self, horizon: Horizon) -> None:
+        """Say so where a length is longer than the run."""
+        for line in self._lines:
+            line.warn_if_cut_short(horizon)
+
+    # -- driving --------------------------------------------------------------------------------------------------
+
+    def go_to(self, epoch: int, step: int, *, tell: bool = True, first: bool = False) -> None:
+        """Put in force what holds during an epoch and a step, as at the start of a run or after a resume.
+
+        Args:
+            epoch: The epoch.
+            step: The optimizer step.
+            tell: Whether changes are told of.
+            first: Whether the run begins here.
+        """
+        self.start_epoch(epoch, step, tell=tell)
+        self.go_to_step(step, tell=tell, first=first)
+
+    def start_epoch(self, epoch: int, step: int | None = None, *, tell: bool = True) -> None:
+        """Put in force what holds during an epoch, whose first step is `step`."""
+        self.epoch = epoch
+        at = self.step_in_force if step is None else step
+        self._apply("epoch", at, tell=tell)
+
+    def write_batch_size(self, *, tell: bool = True) -> bool:
+        """Put the batch size of the epoch in force, before anything else; and say whether it is another one."""
+        size = self.batch_size
+        if size is None:
+            return False
+        before = size[1].read()
+        self._apply("epoch", self.step_in_force, tell=tell, only=lambda line: line.target is size[1])
+        return size[1].read() != before
+
+    def apply_reactions(self, step: int | None = None) -> None:
+        """Put in force what events have led to; but for a batch size, which waits for the next epoch."""
+        at = self.step_in_force if step is None else step
+        self._apply("epoch", at, only=lambda line: isinstance(line, ReactingLine) and not line.batch_size)
+
+    def go_to_step(self, step: int, *, tell: bool = True, first: bool = False) -> None:
+        """Put in force what holds during any optimizer step."""
+        self.step_in_force = step
+        self._apply("step", step, tell=tell)
+        by_step = [line for line in self._lines if line.rule.interval == "step"]
+        for line in by_step:
+            line.begin(step, first=first and line.target.name not in self._told)
+        self._loop = StepLoop(by_step, self._tell, step)
+
+    def start_step(self, step: int) -> None:
+        """Put in force what holds during the step after the last one."""
+        self.step_in_force = step
+        self._loop.start(step)
+
+    def _apply(
+        self, interval: Interval, step: int, *, tell: bool = True, only: Callable[[AnyLine], bool] | None = None
+    ) -> None:
+        """Write every value that isn't in force yet."""
+        for line in self._every_line():
+            if line.rule.interval != interval or (only is not None and not only(line)):
+                continue
+            old, new = line.target.read(), line.target.cast(self._value_now(line))
+            if new != old:
+                line.target.write(new)
+                if tell:
+                    self._told.add(line.target.name)
+                    why = self.reactions.why(line) if isinstance(line, ReactingLine) else "schedule"
+                    self.on_change(Change(self.epoch, step, line.target.name, old, new, why))
+
+    def _every_line(self) -> list[AnyLine]:
+        return [*self._lines, *self.reactions.lines]
+
+    def _value_now(self, line: AnyLine) -> Value:
+        """The value that is to be in force now."""
+        if isinstance(line, ReactingLine):
+            return self.reactions.value(line)
+        return line.value(self.epoch if line.rule.interval == "epoch" else self.step_in_force)
+
+    def _tell(self, line: Line, old: Value, new: Value) -> None:
+        self.on_change(Change(self.epoch, self.step_in_force, line.target.name, old, new, "schedule"))
+
+    # -- evaluation -----------------------------------------------------------------------------------------------
+
+    def enter_eval(self) -> None:
+        """Put the ``eval_value`` of each rule that has one in force, until `leave_eval`."""
+        if not self._set_aside:
+            for rule in self.rules:
+                if rule.eval_value is not None and rule.name in self._resolved:
+                    for target in self._resolved[rule.name].targets:
+                        self._set_aside.append((target, target.read()))
+                        target.write(rule.eval_value)
+
+    def leave_eval(self) -> None:
+        """Put back what `enter_eval` found."""
+        for target, value in self._set_aside:
+            target.write(value)
+        self._set_aside = []
+
+    # -- state ----------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the run stands and what was found at its start, as plain values; no value that a rule gives."""
+        return State(self.epoch, self.step_in_force, self.found, self.reactions.progress, self.run).plain()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over where a saved run stood. Writes nothing.
+
+        Raises:
+            AnnealError: If it is no such state, or that of a newer version.
+        """
+        saved = read_state(state, [rule.name for rule in self.rules])
+        self.found = {**{k: v for k, v in self.found.items() if self.bound}, **saved.found}
+        self.run = saved.run or self.run
+        self.reactions.progress.update(saved.triggers)
+        self.epoch, self.step_in_force = saved.epoch, saved.step
+
+
+def _start_of(target: Target) -> Value:
+    value = target.read()
+    return value if isinstance(value, bool | str) else float(value)
+
+
+def _planned(horizon: Horizon) -> dict[str, float | None]:
+    return {"max_epochs": horizon.max_epochs, "max_steps": horizon.max_steps}
+
+
+def _or_none(value: float | None) -> str:
+    return "none" if value is None else f"{value:g}"

@@ -1,0 +1,120 @@
+"""The triggered half of a run: every rule whose values answer to events, under its targets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from lightning_anneal.checks import Value
+from lightning_anneal.lines import check_options
+from lightning_anneal.rules import Rule
+from lightning_anneal.targets.ranges import check_range
+from lightning_anneal.targets.resolve import Resolved
+from lightning_anneal.targets.target import Target
+from lightning_anneal.triggers.reaction import Progress, Reaction
+from lightning_anneal.triggers.signals import Reading
+
+
+@dataclass(eq=False)
+class ReactingLine:
+    """One target under a reaction.
+
+    Args:
+        rule: The rule it belongs to.
+        reaction: The rule's source.
+        target: Where the values go.
+        start: The value found there when the run first began.
+        batch_size: Whether it is the batch size, which changes between epochs only.
+    """
+
+    rule: Rule
+    reaction: Reaction
+    target: Target
+    start: Value
+    batch_size: bool = False
+
+    def value(self, firings: int) -> Value:
+        """The value in force after so many firings."""
+        return self.reaction.response.value(firings, self.start)
+
+
+class Reactions:
+    """How far the reactions of some rules have come, and the values that follow from it.
+
+    Args:
+        rules: The rules; those with a schedule are left out.
+    """
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        self.by_name = {rule.name: rule.source for rule in rules if isinstance(rule.source, Reaction)}
+        self.progress = {name: Progress() for name in self.by_name}
+        self.lines: list[ReactingLine] = []
+        self._why: dict[str, str] = {}
+
+    def build(self, rules: Iterable[Rule], resolved: Mapping[str, Resolved], found: Mapping[str, Any]) -> None:
+        """Bind the reactions to their targets. Writes nothing.
+
+        Raises:
+            AnnealError: If a value can't be that of its target.
+        """
+        self.lines = []
+        for rule in rules:
+            if isinstance(rule.source, Reaction) and rule.name in resolved and rule.name in found:
+                places = resolved[rule.name]
+                for target, start in zip(places.targets, found[rule.name]["start"], strict=False):
+                    line = ReactingLine(rule, rule.source, target, start, places.batch_size)
+                    _check(line, places)
+                    self.lines.append(line)
+
+    def poll(self, readings: Mapping[str, Reading]) -> None:
+        """Let the rules that have a reading look at it. Writes nothing."""
+        for name, reading in readings.items():
+            before = self.progress[name]
+            self.progress[name] = after = self.by_name[name].after(before, reading)
+            if after.firings > before.firings:
+                self._why[name] = self.by_name[name].why(before, reading)
+
+    def value(self, line: ReactingLine) -> Value:
+        """The value of a line that is to be in force."""
+        return line.value(self.progress[line.rule.name].firings)
+
+    def why(self, line: ReactingLine) -> str:
+        """What made the value of a line change."""
+        firings = self.progress[line.rule.name].firings
+        return self._why.get(line.rule.name, line.reaction.source if firings else "start")
+
+    def has_next(self, name: str) -> bool:
+        """Whether one more firing of a rule would change a value."""
+        lines = (line for line in self.lines if line.rule.name == name)
+        return any(line.reaction.response.has_next(self.progress[name].firings, line.start) for line in lines)
+
+    def note_stop(self, name: str) -> None:
+        """Keep in mind that a stop was taken back, until the next poll and in checkpoints."""
+        self.progress[name] = replace(self.progress[name], stops=self.progress[name].stops + 1)
+
+    def rebase(self, name: str, rates: tuple[float, ...]) -> None:
+        """Take these learning rates for those of the last poll, so that an own write is no drop."""
+        seen = self.progress[name].seen
+        if seen is not None:
+            self.progress[name] = replace(self.progress[name], seen=replace(seen, rates=rates))
+
+    def settle(self, readings: Mapping[str, Reading]) -> None:
+        """Take what stands at the start for the last poll, where there was none: what has been before is no event."""
+        for name, reading in readings.items():
+            progress = self.progress[name]
+            if progress.seen is None:
+                self.progress[name] = replace(self.by_name[name].after(progress, reading), firings=0, rest=0)
+
+
+def _check(line: ReactingLine, resolved: Resolved) -> None:
+    target, values = line.target, line.reaction.response.to_come(line.start)
+    if line.reaction.response.kind is float and target.kind is float:
+        numbers = [float(value) for value in values]
+        check_range(target.name, target.key, min(numbers), max(numbers))
+        # A factor gives values between its ends, which an int may not take.
+        values = tuple(line.value(firings) for firings in range(4)) + values
+    for value in values:
+        if value not in (float("inf"), float("-inf")):
+            target.cast(value)
+    check_options(line.rule, target, resolved)

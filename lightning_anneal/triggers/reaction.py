@@ -1,0 +1,91 @@
+"""A reaction: a trigger and the response to it, and how far it has come."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from lightning_anneal.triggers.events import Trigger, fired
+from lightning_anneal.triggers.responses import Response
+from lightning_anneal.triggers.signals import Reading, Snapshot
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a reaction has come: all that a checkpoint needs of it.
+
+    Args:
+        firings: How often it has fired.
+        rest: Polls of the cooldown that are still to pass.
+        stops: Stops of an EarlyStopping that were taken back.
+        seen: The last snapshot; ``None`` before the first poll.
+    """
+
+    firings: int = 0
+    rest: int = 0
+    stops: int = 0
+    seen: Snapshot | None = None
+
+    def plain(self) -> dict[str, Any]:
+        """As plain values, for a checkpoint."""
+        seen = None if self.seen is None else self.seen.plain()
+        return {"firings": self.firings, "rest": self.rest, "stops": self.stops, "seen": seen}
+
+    @classmethod
+    def of(cls, where: str, plain: Mapping[str, Any]) -> Progress:
+        """From the plain values of a checkpoint."""
+        seen = None if plain["seen"] is None else Snapshot.of(where, plain["seen"])
+        return cls(int(plain["firings"]), int(plain["rest"]), int(plain["stops"]), seen)
+
+
+@dataclass(frozen=True)
+class Reaction:
+    """A source of values that moves when something has happened.
+
+    Args:
+        source: The trigger's name in a config, such as ``"early_stopper_counter"``.
+        trigger: What it fires at.
+        response: What follows.
+        cooldown: How many polls after a firing can't fire.
+        monitor: The metric, or that of the EarlyStopping or plateau scheduler which is meant.
+        extend_training: Whether a stop is taken back while there are values left.
+    """
+
+    source: str
+    trigger: Trigger
+    response: Response
+    cooldown: int = 0
+    monitor: str | None = None
+    extend_training: bool = False
+
+    @property
+    def watches(self) -> str:
+        """What it looks at: ``"stopper"``, ``"lr"`` or ``"metric"``."""
+        return {"early": "stopper", "lr": "lr"}.get(self.source.split("_")[0], "metric")
+
+    def after(self, progress: Progress, reading: Reading) -> Progress:
+        """Where it stands after a poll. Pure, so that every rank comes to the same.
+
+        Example:
+            >>> from lightning_anneal.triggers.events import Rise
+            >>> from lightning_anneal.triggers.responses import NextOf
+            >>> reaction = Reaction("early_stopper_counter", Rise(), NextOf((1.0, 2.0)), cooldown=1)
+            >>> progress, firings = Progress(), []
+            >>> for count in (1, 2, 3):
+            ...     progress = reaction.after(progress, Reading(count))
+            ...     firings.append(progress.firings)
+            >>> firings
+            [1, 1, 2]
+        """
+        before = progress.seen or Snapshot()
+        now = self.trigger.look(before, reading)
+        hit = fired(before, now) and progress.rest == 0
+        rest = self.cooldown if hit else max(progress.rest - 1, 0)
+        return replace(progress, firings=progress.firings + hit, rest=rest, seen=now)
+
+    def why(self, progress: Progress, reading: Reading) -> str:
+        """Why it fires at a reading, for the audit: ``"early_stopper_counter 2 -> 3"``."""
+        before = progress.seen or Snapshot()
+        told = self.trigger.tell(before, self.trigger.look(before, reading), reading)
+        return f"{self.source} {told}".strip()

@@ -1,0 +1,142 @@
+"""Responses: the value that follows, a pure function of how often the trigger has fired.
+
+So a checkpoint holds a count and no value, and a resumed run has the same values.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+from lightning_anneal.checks import Value
+
+
+class Response(Protocol):
+    """Gives a value for a number of firings."""
+
+    @property
+    def kind(self) -> type:
+        """The kind of its values: ``bool``, ``str``, or ``float`` for numbers of any kind."""
+        ...
+
+    def value(self, firings: int, start: Value) -> Value:
+        """The value in force after so many firings.
+
+        Args:
+            firings: How often the trigger has fired.
+            start: The value found in the target when the run first began.
+        """
+        ...
+
+    def has_next(self, firings: int, start: Value) -> bool:
+        """Whether one more firing would give another value."""
+        ...
+
+    def to_come(self, start: Value) -> tuple[Value, ...]:
+        """All values, or the two ends of where they lie; infinite ends where there is no bound."""
+        ...
+
+
+@dataclass(frozen=True)
+class NextOf:
+    """The next of a list, from `first` on.
+
+    Args:
+        values: The list.
+        first: Index of the value in force before the first firing.
+        cycle: Whether the first value of the list follows the last one; otherwise the last one holds.
+
+    Example:
+        >>> [NextOf((1.0, 2.0, 4.0), first=1, cycle=True).value(n, 0.0) for n in range(4)]
+        [2.0, 4.0, 1.0, 2.0]
+    """
+
+    values: tuple[Value, ...]
+    first: int = 0
+    cycle: bool = False
+
+    @property
+    def kind(self) -> type:
+        kind = type(self.values[0])
+        return kind if kind in (bool, str) else float
+
+    def value(self, firings: int, start: Value) -> Value:
+        index, length = self.first + firings, len(self.values)
+        return self.values[index % length if self.cycle else min(index, length - 1)]
+
+    def has_next(self, firings: int, start: Value) -> bool:
+        return len(self.values) > 1 if self.cycle else self.first + firings < len(self.values) - 1
+
+    def to_come(self, start: Value) -> tuple[Value, ...]:
+        return self.values
+
+
+@dataclass(frozen=True)
+class NextGreater:
+    """The value found, then at each firing the next greater one of a list.
+
+    Example:
+        >>> [NextGreater((0.0, 0.01, 0.02)).value(n, 0.005) for n in range(4)]
+        [0.005, 0.01, 0.02, 0.02]
+    """
+
+    values: tuple[float, ...]
+
+    @property
+    def kind(self) -> type:
+        return float
+
+    def value(self, firings: int, start: Value) -> Value:
+        steps = self.to_come(start)
+        return steps[min(firings, len(steps) - 1)]
+
+    def has_next(self, firings: int, start: Value) -> bool:
+        return firings < len(self.to_come(start)) - 1
+
+    def to_come(self, start: Value) -> tuple[Value, ...]:
+        return start, *sorted(value for value in self.values if value > float(start))
+
+
+@dataclass(frozen=True)
+class Multiply:
+    """The value found times `factor` for each firing, never beyond the bounds: ``start * factor**n``.
+
+    Args:
+        factor: The factor.
+        low: The least value.
+        high: The greatest value.
+
+    Example:
+        >>> [Multiply(0.5, low=0.3).value(n, 1.0) for n in range(4)]
+        [1.0, 0.5, 0.3, 0.3]
+    """
+
+    factor: float
+    low: float = -math.inf
+    high: float = math.inf
+
+    @property
+    def kind(self) -> type:
+        return float
+
+    def value(self, firings: int, start: Value) -> Value:
+        if firings == 0:
+            return start
+        far = float(start) * self._power(firings) if start else 0.0
+        return min(max(far, self.low), self.high)
+
+    def has_next(self, firings: int, start: Value) -> bool:
+        return self.value(firings + 1, start) != self.value(firings, start)
+
+    def to_come(self, start: Value) -> tuple[Value, ...]:
+        first = float(start)
+        end = math.inf if self.factor > 1 else 0.0
+        far = min(max(first * end if first else 0.0, self.low), self.high)
+        return first, far
+
+    def _power(self, firings: int) -> float:
+        try:
+            return float(self.factor**firings)
+        except OverflowError:
+            return math.inf

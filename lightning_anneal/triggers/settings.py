@@ -1,0 +1,154 @@
+"""Reads the settings of a ``TRIGGER_BASED`` parameter into a `Reaction`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from lightning_anneal.checks import Value, choice, count, flag, number, positive
+from lightning_anneal.errors import AnnealError, quote
+from lightning_anneal.triggers.events import Drop, Rise, Stall, Threshold, Trigger
+from lightning_anneal.triggers.reaction import Reaction
+from lightning_anneal.triggers.responses import Multiply, NextOf, Response
+
+Settings = Mapping[str, Any]
+
+
+def _threshold(above: bool) -> Callable[[str, Settings], Trigger]:
+    def read(where: str, settings: Settings) -> Trigger:
+        _needs(where, settings, "monitor", "threshold")
+        return Threshold(number(f"{where}.threshold", settings["threshold"]), above)
+
+    return read
+
+
+def _stall(where: str, settings: Settings) -> Trigger:
+    _needs(where, settings, "monitor", "patience")
+    min_delta = number(f"{where}.min_delta", _or(settings, "min_delta", 0.0))
+    if min_delta < 0:
+        raise AnnealError(f"{where}.min_delta", f"must not be negative, got {quote(settings['min_delta'])}")
+    mode = choice(f"{where}.mode", _or(settings, "mode", "min"), ("min", "max"))
+    return Stall(count(f"{where}.patience", settings["patience"]), mode == "max", min_delta)
+
+
+# What makes each source's trigger, and the keys that only it has.
+_SOURCES: dict[str, tuple[Callable[[str, Settings], Trigger], tuple[str, ...]]] = {
+    "early_stopper_counter": (lambda where, settings: Rise(counts=True), ()),
+    "early_stopper_half_patience": (lambda where, settings: Rise(), ()),
+    "early_stopper_third_patience": (lambda where, settings: Rise(), ()),
+    "early_stopper_triggered": (lambda where, settings: Rise(), ("extend_training",)),
+    "lr_scheduler_triggered": (lambda where, settings: Drop(), ()),
+    "metric_below": (_threshold(above=False), ("threshold",)),
+    "metric_above": (_threshold(above=True), ("threshold",)),
+    "metric_plateau": (_stall, ("mode", "patience", "min_delta")),
+}
+
+SOURCES = tuple(_SOURCES)
+"""What a trigger can look at."""
+
+_OWN_KEYS = tuple(key for _, keys in _SOURCES.values() for key in keys)
+_VALUES_KEYS, _MULTIPLY_KEYS = ("current_index", "at_end"), ("min_value", "max_value")
+
+TRIGGER_KEYS = (
+    *("trigger_source", "monitor", "cooldown", "values", "multiply"),
+    *_VALUES_KEYS, *_MULTIPLY_KEYS, *dict.fromkeys(_OWN_KEYS),
+)  # fmt: skip
+"""Every key that a ``TRIGGER_BASED`` parameter can have, apart from those of every parameter."""
+
+
+def read_reaction(where: str, settings: Settings) -> Reaction:
+    """The reaction that settings describe. Unknown keys are the caller's business; keys of another source are told.
+
+    Raises:
+        AnnealError: For a key that is missing, wrong, or of another source.
+
+    Example:
+        >>> settings = {"trigger_source": "metric_below", "monitor": "val_loss", "threshold": 0.5, "values": [0, 1]}
+        >>> read_reaction("beta", settings).response.value(1, 0.0)
+        1.0
+    """
+    source = choice(f"{where}.trigger_source", settings["trigger_source"], SOURCES)
+    make, own = _SOURCES[source]
+    for key in _given(settings, _OWN_KEYS):
+        if key not in own:
+            owners = [name for name, (_, keys) in _SOURCES.items() if key in keys]
+            raise AnnealError(f"{where}.{key}", f"is for {' and '.join(owners)}, not for {source}")
+    extend = flag(f"{where}.extend_training", _or(settings, "extend_training", False))
+    cooldown = number(f"{where}.cooldown", _or(settings, "cooldown", 0))
+    if cooldown < 0 or cooldown != int(cooldown):
+        raise AnnealError(f"{where}.cooldown", f"must be a whole number from 0, got {quote(settings['cooldown'])}")
+    if extend and cooldown:
+        raise AnnealError(f"{where}.cooldown", "doesn't go with extend_training: the patience has to run out anew")
+    trigger, response = make(where, settings), _read_response(where, settings)
+    return Reaction(source, trigger, response, int(cooldown), _monitor(where, settings), extend)
+
+
+def _read_response(where: str, settings: Settings) -> Response:
+    values, factor = settings.get("values"), settings.get("multiply")
+    if (values is None) == (factor is None):
+        what = "missing; give values, or multiply" if values is None else "multiply says it too; keep one"
+        raise AnnealError(f"{where}.values", what)
+    has, others = ("multiply", _VALUES_KEYS) if values is None else ("values", _MULTIPLY_KEYS)
+    for key in _given(settings, others):
+        raise AnnealError(f"{where}.{key}", f"doesn't go with {has}")
+    if values is None:
+        low = number(f"{where}.min_value", _or(settings, "min_value", -1.0))
+        high = number(f"{where}.max_value", _or(settings, "max_value", max(low, 1.0)))
+        if low > high:
+            raise AnnealError(f"{where}.min_value", f"must not be above max_value, got {low:g} and {high:g}")
+        return Multiply(
+            positive(f"{where}.multiply", factor),
+            -math.inf if settings.get("min_value") is None else low,
+            math.inf if settings.get("max_value") is None else high,
+        )
+    if not isinstance(values, list) or not values:
+        raise AnnealError(f"{where}.values", f"must be a list of at least one value, got {quote(values)}")
+    read = tuple(_value(f"{where}.values.{i}", value) for i, value in enumerate(values))
+    if len({type(value) for value in read}) > 1:
+        raise AnnealError(f"{where}.values", f"must be all numbers, all booleans or all strings, got {quote(values)}")
+    first = number(f"{where}.current_index", _or(settings, "current_index", 0))
+    if not 0 <= first < len(read) or first != int(first):
+        what = f"must be a whole number from 0 to {len(read) - 1}"
+        raise AnnealError(f"{where}.current_index", f"{what}, got {quote(settings['current_index'])}")
+    at_end = choice(f"{where}.at_end", _or(settings, "at_end", "hold"), ("hold", "cycle"))
+    return NextOf(read, int(first), at_end == "cycle")
+
+
+def _value(where: str, value: object) -> Value:
+    """A boolean, a number, or a string that is no number: ``"1e-7"`` is one."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        try:
+            float(value)
+        except ValueError:
+            return value
+    return number(where, value)
+
+
+def _monitor(where: str, settings: Settings) -> str | None:
+    """Given directly or, as for LR schedulers, inside ``scheduler_configs``."""
+    nested = settings.get("scheduler_configs")
+    inside = nested.get("monitor") if isinstance(nested, Mapping) else None
+    given = [name for name in (settings.get("monitor"), inside) if name is not None]
+    if len(set(map(str, given))) > 1:
+        raise AnnealError(f"{where}.monitor", f"{quote(given[0])} here and {quote(given[1])} in scheduler_configs")
+    if given and (not isinstance(given[0], str) or not given[0]):
+        raise AnnealError(f"{where}.monitor", f"must be the name of a metric, got {quote(given[0])}")
+    return given[0] if given else None
+
+
+def _needs(where: str, settings: Settings, *keys: str) -> None:
+    for key in keys:
+        given = _monitor(where, settings) if key == "monitor" else settings.get(key)
+        if given is None:
+            raise AnnealError(f"{where}.{key}", f"missing; {str(settings['trigger_source']).lower()} needs it")
+
+
+def _given(settings: Settings, keys: tuple[str, ...]) -> list[str]:
+    return [key for key in keys if settings.get(key) is not None]
+
+
+def _or(settings: Settings, key: str, default: Any) -> Any:
+    return default if settings.get(key) is None else settings[key]
