@@ -16,6 +16,7 @@ test: $(READY)
 	$(BIN)/pytest
 
 test-all: test
+	$(BIN)/pytest -m slow
 
 bench: $(READY)
 	$(BIN)/python benchmarks/step_cost.py

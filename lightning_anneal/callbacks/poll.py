@@ -45,6 +45,7 @@ class Poll:
         """Whether a validation or an epoch has ended since the last look."""
         self.stoppers: dict[str, EarlyStopping] = {}
         """By rule: the EarlyStopping it watches."""
+        self._bound: list[str] = []
         self._plateaus: dict[str, list[Any]] = {}
         self._by_step: list[Any] = []
         self._plateau_steps = 0
@@ -66,6 +67,7 @@ class Poll:
             AnnealError: If there is none, or several and no word on which.
         """
         reactions = {name: self._reactions[name] for name in names if name in self._reactions}
+        self._bound = list(reactions)
         self.stoppers = {n: _stopper(trainer, n, r) for n, r in reactions.items() if r.watches == "stopper"}
         self._plateaus = {n: _plateaus(trainer, n, r) for n, r in reactions.items() if r.watches == "lr"}
         by_hand = not trainer.lightning_module.automatic_optimization
@@ -112,7 +114,7 @@ class Poll:
         pending, self.pending = self.pending, False
         self._plateau_steps = self._steps()
         readings = {}
-        for name in self._reactions:
+        for name in self._bound:
             # A step of a plateau scheduler is no time to count a cooldown of the others.
             if pending or name in self._plateaus:
                 reading = self._look(trainer, name, reactions)
@@ -120,7 +122,7 @@ class Poll:
                     readings[name] = reading
         monitor = _monitor_of(trainer)
         self._recorded = 0 if monitor is None else _records(monitor)
-        absent = {n: m for n, m in self._metrics.items() if n not in readings and m not in trainer.callback_metrics}
+        absent = {n: m for n, m in self._metrics.items() if n in self._bound and n not in readings and m not in trainer.callback_metrics}
         if absent and epoch_ended and trainer.is_global_zero and (self._validated or not trainer.enable_validation):
             name, metric = next(iter(absent.items()))
             known = suggestion(metric, trainer.callback_metrics)
@@ -243,11 +245,11 @@ def _stopper_reading(trainer: Trainer, reaction: Reaction, stopper: EarlyStoppin
 
 
 def asks_to_stop(trainer: Trainer, stopper: EarlyStopping) -> bool:
-    """Whether a stopper asks for a stop, be it by patience or by a threshold."""
-    reason = getattr(stopper, "stopping_reason_message", None)
-    return (stopper.wait_count > 0 and stopper.wait_count >= stopper.patience) or (
-        bool(trainer.should_stop) and reason is not None
-    )
+    """Whether a stopper asks for a stop: its patience has run out, or it has seen NaN or a threshold."""
+    if stopper.wait_count > 0 and stopper.wait_count >= stopper.patience:
+        return True
+    reason = getattr(getattr(stopper, "stopping_reason", None), "name", "NOT_STOPPED")
+    return bool(trainer.should_stop) and reason not in ("NOT_STOPPED", "PATIENCE_EXHAUSTED")
 
 
 def _monitor_of(trainer: Trainer) -> LearningRateMonitor | None:
