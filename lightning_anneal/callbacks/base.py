@@ -207,7 +207,12 @@ class RuleCallback(Callback):
             self._poll.begin(trainer, self._engine.reactions)
             self._poll.pending |= trainer.current_epoch > self._engine.epoch
         self._begin_epoch(trainer, self._steps_done)
-        self._engine.go_to_step(self._steps_done, first=first)
+        if first or self._steps_done <= self._engine.step_in_force:
+            self._engine.go_to_step(self._steps_done, first=first)
+        else:
+            # From the step of the checkpoint to the next one, so that the audit is that of a run which went on.
+            self._engine.go_to_step(self._engine.step_in_force, tell=False)
+            self._engine.start_step(self._steps_done)
         self._next_due = self._steps_done if self._step_names else math.inf
         self._counting, self._automatic = True, pl_module.automatic_optimization
         self._before = trainer.global_step - self._steps_done

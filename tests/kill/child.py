@@ -1,0 +1,118 @@
+"""Trains as often as it is told to, each time in a process of its own that is killed at a given place or time.
+
+Lightning takes seconds to import, so this is done once: a job is a line of JSON on stdin, each job is a fork, and the
+answer on stdout is the signal that ended it, 0 if none did.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
+
+from lightning_anneal import HyperparamAnnealingCallback
+from tests.followed import BATCHES, SCHEDULES, Followed, Seen, on
+from tests.tiny import trainer_for
+
+EPOCHS = 8
+
+PARAMS = {
+    **SCHEDULES,
+    "annealed.fast": {"strategy": "scheduled", "schedule": {"3": 1.0, "6": 2.0}},
+    "beta": on("early_stopper_counter"),
+    "loss.margin": on("lr_scheduler_triggered"),
+    "weights.kl": on("metric_plateau", monitor="val_loss", patience=2),
+    "weights.nested.0": on("early_stopper_triggered", extend_training=True),
+}
+
+HOOKS = (
+    *("on_train_epoch_start", "on_train_batch_start", "on_before_optimizer_step", "on_train_batch_end"),
+    *("on_validation_start", "on_validation_batch_end", "on_validation_end", "on_train_epoch_end"),
+    "on_save_checkpoint",
+)
+"""Where a run may be killed."""
+
+
+class Writing(Followed):
+    """Puts what it sees into a file, at once."""
+
+    def __init__(self, file: Path) -> None:
+        # By step, because Lightning loses a step by epoch on a resume from the end of an epoch.
+        super().__init__(plateau={"interval": "step", "frequency": BATCHES})
+        self.file = file
+
+    def tell(self, seen: Seen) -> None:
+        with self.file.open("a") as file:
+            file.write(json.dumps(seen) + "\n")
+            file.flush()
+
+
+class KillAt(Callback):
+    """Kills its process the n-th time that a hook is called."""
+
+    def __init__(self, hook: str, occurrence: int) -> None:
+        left = occurrence
+
+        def count(*args: Any, **kwargs: Any) -> None:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        setattr(self, hook, count)
+
+
+def train(folder: Path, *callbacks: Callback) -> Writing:
+    """Train to the end, from the last checkpoint in the folder if there is one."""
+    last = folder / "last.ckpt"
+    saver = ModelCheckpoint(folder, save_top_k=0, save_last=True, save_on_train_epoch_end=True)
+    module = Writing(folder / "seen.jsonl")
+    every = [HyperparamAnnealingCallback(PARAMS), EarlyStopping("val_loss", patience=2), *callbacks, saver]
+    logger = CSVLogger(folder, name="log", version=0)
+    trainer_for(folder, *every, logger=logger, enable_checkpointing=True, log_every_n_steps=1, max_epochs=EPOCHS).fit(
+        module, ckpt_path=last if last.exists() else None
+    )
+    return module
+
+
+def main() -> None:
+    """Do the jobs on stdin."""
+    for line in sys.stdin:
+        job = json.loads(line)
+        pid = os.fork()
+        if pid == 0:
+            _do(job)
+        if "after" in job:
+            time.sleep(job["after"])
+            os.kill(pid, signal.SIGKILL)
+        _, status = os.waitpid(pid, 0)
+        print(json.dumps(os.WTERMSIG(status) if os.WIFSIGNALED(status) else -os.WEXITSTATUS(status)), flush=True)
+
+
+def _do(job: dict[str, Any]) -> None:
+    code = 1
+    try:
+        warnings.simplefilter("ignore")
+        torch.set_num_threads(1)
+        callbacks = [KillAt(job["hook"], job["occurrence"])] if "hook" in job else []
+        train(Path(job["folder"]), *callbacks)
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,149 @@
+"""A run that was killed and resumed, again and again, has the values of one that never was, and the same audit."""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.followed import BATCHES
+from tests.kill import child
+
+ROOT = Path(__file__).parents[2]
+
+
+class Children:
+    """Processes that train and are killed."""
+
+    def __init__(self, errors: Path) -> None:
+        self.errors = errors
+        with errors.open("w") as file:
+            self.server = subprocess.Popen(
+                [sys.executable, "-m", "tests.kill.child"],
+                cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=file,
+            )  # fmt: skip
+
+    def train(self, folder: Path, **job: Any) -> int:
+        """Train in a process of its own, and give the signal that ended it, or 0."""
+        assert self.server.stdin is not None
+        assert self.server.stdout is not None
+        self.server.stdin.write(json.dumps({"folder": str(folder), **job}) + "\n")
+        self.server.stdin.flush()
+        answer = self.server.stdout.readline()
+        ended = int(json.loads(answer)) if answer else -1
+        assert ended >= 0, self.errors.read_text()
+        return ended
+
+
+@pytest.fixture(scope="module")
+def children(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Children]:
+    children = Children(tmp_path_factory.mktemp("children") / "stderr.txt")
+    yield children
+    children.server.communicate(timeout=30)
+
+
+def seen(folder: Path) -> list[Any]:
+    """Every step of a folder's runs, in the order in which they were done."""
+    return [json.loads(line) for line in (folder / "seen.jsonl").read_text().splitlines(keepends=True) if line[-1] == "\n"]
+
+
+def audit(folder: Path) -> list[list[str]]:
+    with (folder / "log" / "version_0" / "annealing_changes.csv").open(newline="") as lines:
+        return list(csv.reader(lines))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[float]]:
+    """An uninterrupted run: its folder, and its weights at the end."""
+    folder = tmp_path_factory.mktemp("whole")
+    weights = child.train(folder).final
+    last = seen(folder)[-1]
+    # Stopped by nothing, and everything has moved: the counts rise after epochs 2, 3, 4, 6 and 7; see LOSSES.
+    assert last[:2] == [child.EPOCHS - 1, BATCHES - 1]
+    return folder, weights
+
+
+def check(whole: tuple[Path, list[float]], folder: Path, weights: list[float] | None) -> None:
+    """Compare every step of every attempt, the audit, and the weights."""
+    expected = {(epoch, batch): values for epoch, batch, values in seen(whole[0])}
+    steps = seen(folder)
+    differing = [(epoch, batch) for epoch, batch, values in steps if values != expected[epoch, batch]]
+    assert differing == []
+    assert {(epoch, batch) for epoch, batch, _ in steps} == set(expected)
+    assert audit(folder) == audit(whole[0])
+    assert weights is None or weights == whole[1]
+
+
+def test_the_uninterrupted_run(whole: tuple[Path, list[float]]) -> None:
+    by_epoch = [values for _, batch, values in seen(whole[0]) if batch == 0]
+    # The patience of 2 runs out after epochs 3 and 7, is taken back, and the count begins anew.
+    assert [values["counts"] for values in by_epoch] == [[0], [0], [0], [1], [0], [1], [0], [1]]
+    assert [values["first"] for values in by_epoch] == [0, 0, 0, 0, 1, 1, 1, 1]
+    # Rises: 1 after epoch 2, 1 after 4, 1 after 6; at epoch 3 the count had come to 2 and is 0 again.
+    assert [values["beta"] for values in by_epoch] == [0, 0, 0, 1, 1, 2, 2, 3]
+    # Bad losses after epochs 2 and 3.
+    assert [values["margin"] for values in by_epoch] == [0, 0, 0, 0, 1, 1, 1, 1]
+    assert [values["kl"] for values in by_epoch] == [0, 0, 0, 0, 1, 1, 1, 1]
+    assert [values["fast"] for values in by_epoch] == [0, 0, 0, 1, 1, 1, 2, 2]
+    rows = [row for row in audit(whole[0])[1:] if row[2] in ("beta", "loss.margin", "weights.nested.0")]
+    assert [(row[0], row[1], row[2], row[4]) for row in rows if row[0] != "0"] == [
+        ("3", "12", "beta", "1.0"),
+        ("4", "16", "loss.margin", "1.0"),
+        ("4", "16", "weights.nested.0", "1.0"),
+        ("5", "20", "beta", "2.0"),
+        ("7", "28", "beta", "3.0"),
+    ]
+
+
+# A hook of each phase, and how often it has been called by then.
+SEED = 20240611
+_random = random.Random(SEED)
+KILLS = [
+    (hook, _random.randint(1, most))
+    for hook, most in [
+        ("on_train_batch_start", child.EPOCHS * BATCHES),
+        ("on_before_optimizer_step", child.EPOCHS * BATCHES),
+        ("on_validation_end", child.EPOCHS),
+        ("on_train_epoch_end", child.EPOCHS),
+        ("on_save_checkpoint", child.EPOCHS),
+    ]
+]
+
+
+@pytest.mark.parametrize(("hook", "occurrence"), KILLS)
+def test_killed_once(
+    children: Children, whole: tuple[Path, list[float]], tmp_path: Path, hook: str, occurrence: int
+) -> None:
+    assert children.train(tmp_path, hook=hook, occurrence=occurrence) == signal.SIGKILL
+    weights = child.train(tmp_path).final
+    check(whole, tmp_path, weights)
+
+
+@pytest.mark.slow
+def test_killed_a_hundred_times(children: Children, whole: tuple[Path, list[float]], tmp_path: Path) -> None:
+    seed = random.SystemRandom().randrange(2**32)
+    print("seed", seed)
+    chance, kills, runs = random.Random(seed), 0, 0
+    while kills < 100:
+        folder = tmp_path / str(runs)
+        folder.mkdir()
+        # Half of them by the clock, anywhere at all; half at a hook.
+        while True:
+            if chance.random() < 0.5:
+                job: dict[str, Any] = {"after": chance.uniform(0.0, 0.6)}
+            else:
+                job = {"hook": chance.choice(child.HOOKS), "occurrence": chance.randint(1, 12)}
+            if children.train(folder, **job) == 0:
+                break
+            kills += 1
+        check(whole, folder, None)
+        runs += 1
+    print(f"{kills} kills in {runs} runs")
