@@ -140,7 +140,7 @@ def _batches(trainer: Trainer, loader: Any, size: int) -> float:
         return math.inf
     samples = len(loader.sampler)  # type: ignore[arg-type]
     batches = samples // size if loader.drop_last else math.ceil(samples / size)
-    limit = trainer.limit_train_batches  # type: ignore[attr-defined]
+    limit = trainer.limit_train_batches
     return min(batches, limit) if isinstance(limit, int) else int(batches * limit)
 
 

@@ -122,7 +122,11 @@ class Poll:
                     readings[name] = reading
         monitor = _monitor_of(trainer)
         self._recorded = 0 if monitor is None else _records(monitor)
-        absent = {n: m for n, m in self._metrics.items() if n in self._bound and n not in readings and m not in trainer.callback_metrics}
+        absent = {
+            n: m
+            for n, m in self._metrics.items()
+            if n in self._bound and n not in readings and m not in trainer.callback_metrics
+        }
         if absent and epoch_ended and trainer.is_global_zero and (self._validated or not trainer.enable_validation):
             name, metric = next(iter(absent.items()))
             known = suggestion(metric, trainer.callback_metrics)
