@@ -15,6 +15,8 @@ FILE_NAME = "annealing_changes.csv"
 
 _COLUMNS = [field.name for field in fields(Change)]
 
+Row = list[str]
+
 
 class Audit:
     """Keeps changes, and writes each to a CSV file as it comes."""
@@ -22,10 +24,11 @@ class Audit:
     def __init__(self) -> None:
         self.changes: list[Change] = []
         self._file: Path | None = None
-        self._kept: list[Change] = []
+        self._unwritten: list[Change] = []
+        self._kept: list[Row] = []
 
     def open(self, folder: Path | None, names: Iterable[str], step: int, *, begins: bool) -> None:
-        """Write to a file in this folder from now on; what was kept before comes first.
+        """Write to a file in this folder from now on; what has been told before it was open comes first.
 
         A file that is there already is that of the run which now goes on, or of another callback. What a resumed run
         is about to do again leaves it: rows of these parameters that came after `step`.
@@ -36,49 +39,66 @@ class Audit:
             step: Optimizer steps done.
             begins: Whether the run begins here, so that nothing in the file is part of it.
         """
-        if folder is None or (self._file is not None and self._file.parent == folder):
+        if self._file is not None and self._file.parent == folder:
             return
-        self._file = folder / FILE_NAME
-        own, earlier = set(names), _read(self._file)
-        past = [] if begins else [c for c in earlier if c.name in own and c.step <= step]
+        own, told, self._unwritten = set(names), self._unwritten, []
+        self._file = None if folder is None else folder / FILE_NAME
+        rows = [] if self._file is None else _read(self._file)
+        if self._file is None or not self._file.exists():
+            written = [change for change in self.changes if change not in told]
+            past = [_row(change) for change in written if not begins and change.step <= step]
+        else:
+            past = [row for row in rows if not begins and row[2] in own and int(row[1]) <= step]
         # A change at the very step of a resume may have come before the checkpoint, or be made again.
-        self._kept = [change for change in past if change.step == step]
-        new, self.changes = self.changes, past
-        _write(self._file, [c for c in earlier if c.name not in own] + past)
-        for change in new:
+        self._kept = [row for row in past if int(row[1]) == step]
+        self.changes = [_change(row) for row in past]
+        if self._file is not None:
+            _write(self._file, [row for row in rows if row[2] not in own] + past)
+        for change in told:
             self.add(change)
 
     def add(self, change: Change) -> None:
         """Keep a change."""
-        if change in self._kept:
+        row = _row(change)
+        if row in self._kept:
             return
         self.changes.append(change)
-        if self._file is not None:
+        if self._file is None:
+            self._unwritten.append(change)
+        else:
             with self._file.open("a", newline="") as file:
-                csv.writer(file).writerow(astuple(change))
+                csv.writer(file).writerow(row)
 
     def close(self) -> None:
         """Let go of the file; the changes stay."""
-        self._file = None
+        self._file, self._kept, self._unwritten = None, [], []
 
 
-def _read(file: Path) -> list[Change]:
+def _row(change: Change) -> Row:
+    return [str(value) for value in astuple(change)]
+
+
+def _change(row: Row) -> Change:
+    epoch, step, name, old, new, why = row
+    return Change(int(epoch), int(step), name, _value(old), _value(new), why)
+
+
+def _read(file: Path) -> list[Row]:
     """The rows of a file; one that a killed process left unfinished is none."""
     if not file.is_file():
         return []
     with file.open(newline="") as lines:
-        rows = [row for row in csv.reader(lines) if len(row) == len(_COLUMNS)][1:]
-    return [
-        Change(int(epoch), int(step), name, _value(old), _value(new), why) for epoch, step, name, old, new, why in rows
-    ]
+        whole = [line for line in lines if line.endswith("\n")]
+    rows = [row for row in csv.reader(whole) if len(row) == len(_COLUMNS)]
+    return [row for row in rows if row[0].isdigit() and row[1].isdigit()]
 
 
-def _write(file: Path, changes: list[Change]) -> None:
+def _write(file: Path, rows: list[Row]) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     # Beside it first: a process that is killed here leaves the old file or the new one.
     draft = file.with_suffix(".tmp")
     with draft.open("w", newline="") as lines:
-        csv.writer(lines).writerows([_COLUMNS, *map(astuple, changes)])
+        csv.writer(lines).writerows([_COLUMNS, *rows])
     draft.replace(file)
 
 

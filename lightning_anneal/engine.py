@@ -205,6 +205,11 @@ class Engine:
         sizes = ((rule, self._resolved.get(rule.name)) for rule in self.rules)
         return next(((rule, found.targets[0]) for rule, found in sizes if found is not None and found.batch_size), None)
 
+    @property
+    def batch_size_now(self) -> int | None:
+        """The batch size in force, if it is annealed."""
+        return None if self.batch_size is None else int(self.batch_size[1].read())
+
     def largest(self, target: Target) -> float:
         """The largest value that a target may come to have; infinite where that isn't known."""
         ends = [line.curve.bounds[1] for line in self._lines if line.target is target]
@@ -263,12 +268,10 @@ class Engine:
 
     def write_batch_size(self, *, tell: bool = True) -> bool:
         """Put the batch size of the epoch in force, before anything else; and say whether it is another one."""
-        size = self.batch_size
-        if size is None:
-            return False
-        before = size[1].read()
-        self._apply("epoch", self.step_in_force, tell=tell, only=lambda line: line.target is size[1])
-        return size[1].read() != before
+        size, before = self.batch_size, self.batch_size_now
+        if size is not None:
+            self._apply("epoch", self.step_in_force, tell=tell, only=lambda line: line.target is size[1])
+        return self.batch_size_now != before
 
     def apply_reactions(self, step: int | None = None) -> None:
         """Put in force what events have led to; but for a batch size, which waits for the next epoch."""
@@ -292,11 +295,10 @@ class Engine:
     def _apply(
         self, interval: Interval, step: int, *, tell: bool = True, only: Callable[[AnyLine], bool] | None = None
     ) -> None:
-        """Write every value that isn't in force yet."""
-        for line in self._every_line():
-            if line.rule.interval != interval or (only is not None and not only(line)):
-                continue
-            old, new = line.target.read(), line.target.cast(self._value_now(line))
+        """Write every value that isn't in force yet; none of them if one can't be written."""
+        due = [x for x in self._every_line() if x.rule.interval == interval and (only is None or only(x))]
+        values = [(line, line.target.read(), line.target.cast(self._value_now(line))) for line in due]
+        for line, old, new in values:
             if new != old:
                 line.target.write(new)
                 if tell:
@@ -348,7 +350,7 @@ class Engine:
         saved = read_state(state, [rule.name for rule in self.rules])
         self.found = {**{k: v for k, v in self.found.items() if self.bound}, **saved.found}
         self.run = saved.run or self.run
-        self.reactions.progress.update(saved.triggers)
+        self.reactions.load(saved.triggers)
         self.epoch, self.step_in_force = saved.epoch, saved.step
 
 

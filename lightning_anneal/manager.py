@@ -110,12 +110,17 @@ class AnnealingManager:
             epoch = self._next_epoch
         epoch = None if epoch is None else _moment("epoch", epoch)
         step = None if step is None else _moment("step", step)
+        stood = dict(self._engine.reactions.progress)
         self._engine.reactions.poll(readings)
-        if epoch is not None:
-            self._next_epoch = epoch + 1
-            self._engine.start_epoch(epoch)
-        else:
-            self._engine.apply_reactions()
+        try:
+            if epoch is not None:
+                self._engine.start_epoch(epoch)
+                self._next_epoch = epoch + 1
+            else:
+                self._engine.apply_reactions()
+        except AnnealError:
+            self._engine.reactions.load(stood)
+            raise
         if step is not None:
             self._engine.go_to_step(step)
         return {name: value for name, value in self.values.items() if value != before[name]}
@@ -151,10 +156,12 @@ class AnnealingManager:
         """What the triggers of a loop of one's own see."""
         if not isinstance(metrics, Mapping):
             raise AnnealError("metrics", f"must be a mapping of names to numbers, got {quote(metrics)}")
-        for key in metrics:
-            if str(key).startswith(("early_", "lr_sched")) and key not in SOURCES:
-                raise AnnealError("metrics", f"unknown source {quote(key)}{suggestion(key, SOURCES)}")
         reactions = self._engine.reactions.by_name
+        monitors = [reaction.monitor for reaction in reactions.values()]
+        for key in metrics:
+            meant = suggestion(key, SOURCES) if str(key).startswith(("early_", "lr_sched")) else ""
+            if key not in SOURCES and key not in monitors and "did you mean" in meant:
+                raise AnnealError("metrics", f"unknown source {quote(key)}{meant}")
         keys = {n: r.monitor if r.watches == "metric" else r.source for n, r in reactions.items()}
         return {
             name: replace(as_reading(f"metrics.{key}", metrics[key]), note=reactions[name].monitor or "")

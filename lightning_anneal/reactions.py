@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lightning_anneal.checks import Value
+from lightning_anneal.errors import AnnealError
 from lightning_anneal.lines import check_options
 from lightning_anneal.rules import Rule
 from lightning_anneal.targets.ranges import check_range
@@ -14,6 +15,9 @@ from lightning_anneal.targets.resolve import Resolved
 from lightning_anneal.targets.target import Target
 from lightning_anneal.triggers.reaction import Progress, Reaction
 from lightning_anneal.triggers.signals import Reading
+
+# How many firings ahead the values for an int are tried for fractions.
+_TRIED = 100
 
 
 @dataclass(eq=False)
@@ -99,6 +103,10 @@ class Reactions:
         if seen is not None:
             self.progress[name] = replace(self.progress[name], seen=replace(seen, rates=rates))
 
+    def load(self, progress: Mapping[str, Progress]) -> None:
+        """Go on from here; a rule that isn't in it begins."""
+        self.progress = {name: progress.get(name, Progress()) for name in self.by_name}
+
     def settle(self, readings: Mapping[str, Reading]) -> None:
         """Take what stands at the start for the last poll, where there was none: what has been before is no event."""
         for name, reading in readings.items():
@@ -108,12 +116,18 @@ class Reactions:
 
 
 def _check(line: ReactingLine, resolved: Resolved) -> None:
-    target, values = line.target, line.reaction.response.to_come(line.start)
-    if line.reaction.response.kind is float and target.kind is float:
+    target, response = line.target, line.reaction.response
+    if response.kind is not target.kind:
+        names = {bool: ("true or false", "booleans"), str: ("a string", "strings"), float: ("a number", "numbers")}
+        what = f"holds {names[target.kind][0]}, and its values are {names[response.kind][1]}"
+        raise AnnealError(target.name, what)
+    values = response.to_come(line.start)
+    if target.kind is float:
         numbers = [float(value) for value in values]
         check_range(target.name, target.key, min(numbers), max(numbers))
         # A factor gives values between its ends, which an int may not take.
-        values = tuple(line.value(firings) for firings in range(4)) + values
+        tried = _TRIED if target.whole and not target.round else 4
+        values = tuple(line.value(firings) for firings in range(tried)) + values
     for value in values:
         if value not in (float("inf"), float("-inf")):
             target.cast(value)

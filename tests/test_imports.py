@@ -61,7 +61,7 @@ LAYERS = {
     "audit": {"changes", "checks"},
     "state": {"errors", "checks", "triggers"},
     "lines": {"errors", "clock", "schedules", "rules", "targets", "triggers"},
-    "reactions": {"checks", "lines", "rules", "targets", "triggers"},
+    "reactions": {"checks", "errors", "lines", "rules", "targets", "triggers"},
     "stepping": {"lines"},
     "engine": {
         *("errors", "changes", "checks", "clock", "lines", "reactions", "rules", "schedules", "state", "stepping"),

@@ -16,7 +16,7 @@ When what happens, and why there:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -25,26 +25,21 @@ from lightning.pytorch.utilities import rank_zero_warn
 
 from lightning_anneal import report
 from lightning_anneal.audit import Audit
-from lightning_anneal.callbacks.loaders import (
-    check_count,
-    check_loaders,
-    check_scaling,
-    rate_names,
-    rebuild_train_loaders,
-    scale_rates,
-)
+from lightning_anneal.callbacks.loaders import rebuild_train_loaders, scale_rates, scaled_names
 from lightning_anneal.callbacks.poll import Poll
 from lightning_anneal.callbacks.pruning import prune_unused_hooks
 from lightning_anneal.callbacks.run import horizon_of, roots_of
+from lightning_anneal.callbacks.start import bind
+from lightning_anneal.callbacks.steps import StepCount
 from lightning_anneal.callbacks.stops import StopTaker
 from lightning_anneal.changes import Change, say
 from lightning_anneal.checks import Value, choice, number
 from lightning_anneal.engine import HORIZON_POLICIES, Engine
 from lightning_anneal.errors import AnnealError, quote, suggestion
 from lightning_anneal.rules import Rule
-from lightning_anneal.sync import agree, all_well
+from lightning_anneal.sync import agree
 from lightning_anneal.targets.path import parse_path
-from lightning_anneal.targets.resolve import Roots, home_of
+from lightning_anneal.targets.resolve import home_of
 from lightning_anneal.triggers.signals import Reading
 
 
@@ -84,11 +79,7 @@ class RuleCallback(Callback):
         self._audit = Audit()
         self._trainer: Trainer | None = None
         self._fits_next: Trainer | None = None
-        self._steps_done = 0
-        self._counting = False
-        self._automatic = True
-        self._mark = -1
-        self._before = 0
+        self._steps = StepCount()
         self._fit_state: dict[str, Any] | None = None
         self._next_due = math.inf
         self._has_state = False
@@ -158,28 +149,10 @@ class RuleCallback(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._trainer = trainer
-        engine, horizon, roots = self._engine, horizon_of(trainer), roots_of(trainer, pl_module)
-
-        def find() -> None:
-            engine.find_targets(roots)
-            self._poll.bind(trainer, engine.found_names)
-            self._try_the_others(trainer, roots)
-
-        def decide() -> Any:
-            told = engine.follow_horizon(horizon, self._on_horizon_change)
-            engine.find_starts(horizon)
-            engine.build(horizon)
-            check_scaling(trainer, engine)
-            check_loaders(trainer, engine)
-            for trial in self._trials(trainer, roots):
-                trial.find_starts(horizon)
-                trial.build(horizon)
-            return engine.found, engine.run, told
-
-        # First what each rank can tell by itself: with one of them missing, loading data would hang the others.
-        all_well(trainer.strategy, find)
-        engine.found, engine.run, told = all_well(trainer.strategy, lambda: agree(trainer.strategy, decide))
-        engine.build(horizon)
+        engine = self._engine
+        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        others = {c.state_key: c._engine for c in callbacks if isinstance(c, RuleCallback) and c is not self}
+        told = bind(trainer, pl_module, engine, self._poll, self._on_horizon_change, others)
         if told:
             rank_zero_warn(told)
         for name in engine.shadowed:
@@ -187,7 +160,7 @@ class RuleCallback(Callback):
                            f"write hparams.{name} for the other")  # fmt: skip
         if engine.write_batch_size():
             rebuild_train_loaders(trainer)
-            engine.find_lengths_again(horizon)
+            engine.find_lengths_again(horizon_of(trainer))
         self._step_names = frozenset(engine.names("step"))
         engine.make_tensors(pl_module.device)
         engine.go_to(engine.epoch, engine.step_in_force, tell=not self._has_state)
@@ -195,30 +168,27 @@ class RuleCallback(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._bind_again(trainer, pl_module)
+        steps, engine, first = self._steps, self._engine, not self._has_state
         if trainer.global_step == 0:
-            self._steps_done = 0  # BatchSizeFinder has trained a few steps and put everything else back
-        elif not self._has_state:
+            steps.done = 0  # BatchSizeFinder has trained a few steps and put everything else back
+        elif first:
             # Resumed from a checkpoint that knows nothing of this callback.
-            self._steps_done = trainer.global_step // max(1, len(trainer.optimizers))
-        first = not self._has_state
+            steps.done = trainer.global_step // max(1, len(trainer.optimizers))
         if trainer.is_global_zero:
-            self._audit.open(report.log_folder(trainer), self._audited(trainer), self._steps_done, begins=first)
-        if self._poll:
-            self._poll.begin(trainer, self._engine.reactions)
-            self._poll.pending |= trainer.current_epoch > self._engine.epoch
-        self._begin_epoch(trainer, self._steps_done)
-        if first or self._steps_done <= self._engine.step_in_force:
-            self._engine.go_to_step(self._steps_done, first=first)
+            names = [*(target.name for target in engine.targets), *scaled_names(trainer, engine)]
+            self._audit.open(report.log_folder(trainer), names, steps.done, begins=first)
+        if self._watching:
+            self._poll.begin(trainer, engine.reactions)
+        self._begin_epoch(trainer, steps.done)
+        if first or steps.done <= engine.step_in_force:
+            engine.go_to_step(steps.done, first=first)
         else:
-            # From the step of the checkpoint to the next one, so that the audit is that of a run which went on.
-            self._engine.go_to_step(self._engine.step_in_force, tell=False)
-            self._engine.start_step(self._steps_done)
-        self._next_due = self._steps_done if self._step_names else math.inf
-        self._counting, self._automatic = True, pl_module.automatic_optimization
-        self._before = trainer.global_step - self._steps_done
-        self._step_back()
+            # As it was when the checkpoint was written; the next step begins, and is told of, with its batch.
+            engine.go_to_step(engine.step_in_force, tell=False)
+        self._next_due = steps.done if self._step_names else math.inf
+        steps.begin(trainer, automatic=pl_module.automatic_optimization)
         if first and trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
-            self._engine.warn_if_cut_short(horizon_of(trainer))
+            engine.warn_if_cut_short(horizon_of(trainer))
         self._has_state = True
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -227,31 +197,26 @@ class RuleCallback(Callback):
             self._engine.go_to_step(self._engine.step_in_force)
         if self._poll.pending:
             self._look(trainer, epoch_ended=True)
-        self._begin_epoch(trainer, self._count(trainer))
+        self._begin_epoch(trainer, self._steps.count(trainer))
         self._at_epoch_start(trainer, report.batch_step(trainer))
         self._show(trainer)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        # Counted here and not in on_train_batch_end, because a second hook costs more than all the rest. A step is
-        # a batch after which global_step has moved: right under accumulation and with several optimizers. In automatic
-        # optimization the x of the logs moves with it, and takes an eighth of the time to read.
-        mark = report.batch_step(trainer) if self._automatic else trainer.global_step
-        moved = mark != self._mark
+        steps = self._steps
+        moved = steps.moved(trainer)
         if moved:
-            self._mark = mark
-            self._steps_done = done = self._steps_done + 1
-            self._engine.start_step(done)
+            self._engine.start_step(steps.done)
         if self._watching and self._poll.due:
             self._look_within_epoch(trainer)
-        if self._steps_done >= self._next_due and (moved or not self._automatic):
-            self._log_step_if_due(trainer, pl_module)
+        if steps.done >= self._next_due and (moved or not steps.automatic):
+            self._log_step_if_due(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._poll.pending = self._watching
         report.publish(trainer, self._tagged(self.values))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._settle_count(trainer)
+        self._steps.settle(trainer)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._trainer is None:
@@ -289,18 +254,17 @@ class RuleCallback(Callback):
     def state_dict(self) -> dict[str, Any]:
         if not self._has_state:
             return {}
-        done = self._steps_done if self._trainer is None else self._count(self._trainer)
-        state = {**self._engine.state_dict(), "steps_done": done}
+        state = {**self._engine.state_dict(), "steps_done": self._steps.count(self._trainer)}
         return {**state, "poll": self._poll.state(self._trainer)} if self._watching else state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._engine.load_state_dict(state_dict)
-        self._steps_done = int(number("checkpoint.steps_done", state_dict.get("steps_done", state_dict["step"])))
+        self._steps.done = int(number("checkpoint.steps_done", state_dict.get("steps_done", state_dict["step"])))
         self._has_state = True
         if self._watching:
             self._poll.load(state_dict.get("poll", {}))
-        if self._counting:
-            self._step_back()  # a tuner has put back a state in the middle of a fit
+        if self._steps.counting:
+            self._steps.step_back()  # a tuner has put back a state in the middle of a fit
         elif self._fits_next is not None:
             self._restore_batch_size(self._fits_next)
 
@@ -309,12 +273,6 @@ class RuleCallback(Callback):
     def _note_aloud(self, change: Change) -> None:
         self._audit.add(change)
         say(change)
-
-    def _audited(self, trainer: Trainer) -> list[str]:
-        """The names that stand in the audit: the parameters, and learning rates that follow a batch size."""
-        size = self._engine.batch_size
-        scaled = size is not None and size[0].scale_lr is not None
-        return [*(target.name for target in self._engine.targets), *(rate_names(trainer) if scaled else ())]
 
     def _look(self, trainer: Trainer, *, epoch_ended: bool) -> None:
         """Let the triggers look at the run; rank 0 says what there is to be seen."""
@@ -331,7 +289,7 @@ class RuleCallback(Callback):
     def _look_within_epoch(self, trainer: Trainer) -> None:
         before = self.values
         self._look(trainer, epoch_ended=False)
-        self._engine.apply_reactions(self._steps_done)
+        self._engine.apply_reactions(self._steps.done)
         changed = {name: value for name, value in self.values.items() if value != before[name]}
         report.log_values(trainer, self._tagged(changed), report.batch_step(trainer))
         self._show(trainer)
@@ -339,20 +297,11 @@ class RuleCallback(Callback):
     def _begin_epoch(self, trainer: Trainer, step: int) -> None:
         """Put in force what holds during an epoch; another batch size takes new loaders."""
         engine = self._engine
-        size = None if engine.batch_size is None else engine.batch_size[1].read()
+        size = engine.batch_size_now
         engine.start_epoch(trainer.current_epoch, step)
-        if engine.batch_size is None or size is None:
-            return
-        rule, target = engine.batch_size
-        now = target.read()
-        if now == size:
-            return
-        rebuild_train_loaders(trainer)
-        check_count(trainer, target.name, int(now), trainer.num_training_batches)
-        if rule.scale_lr is not None:
-            why = f"scale_lr {rule.scale_lr}, {target.name} {size} -> {now}"
-            for name, (old, new) in scale_rates(trainer, rule.scale_lr, int(size), int(now)).items():
-                engine.on_change(Change(engine.epoch, step, name, old, new, why))
+        if size is not None and engine.batch_size_now != size:
+            rebuild_train_loaders(trainer)
+            scale_rates(trainer, engine, size, step)
             self._poll.forget_rates(trainer, engine.reactions)
 
     def _restore_batch_size(self, trainer: Trainer) -> None:
@@ -364,31 +313,14 @@ class RuleCallback(Callback):
             engine.build(horizon_of(trainer))
             engine.write_batch_size(tell=False)
 
-    def _count(self, trainer: Trainer) -> int:
-        """Optimizer steps done, with the one that the next batch would have counted."""
-        if not self._counting:
-            return self._steps_done
-        if self._automatic:
-            return trainer.global_step - self._before
-        return self._steps_done + (trainer.global_step != self._mark)
-
-    def _step_back(self) -> None:
-        """One step back, and a mark that no run has: the next batch counts itself."""
-        self._steps_done -= 1
-        self._mark = -1
-
-    def _settle_count(self, trainer: Trainer) -> None:
-        self._steps_done = self._count(trainer)
-        self._counting = False
-
-    def _log_step_if_due(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def _log_step_if_due(self, trainer: Trainer) -> None:
         due = report.due_step(trainer)
         if due >= 0:
             self._at_due_step(trainer, due)
             self._show(trainer)
         # Lightning's x and the steps move together, but in manual optimization, where every batch has to be looked at.
-        if self._automatic:
-            self._next_due = self._steps_done + report.steps_until_due(trainer)
+        if self._steps.automatic:
+            self._next_due = self._steps.done + report.steps_until_due(trainer)
 
     def _bind_again(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Find the targets once more: optimizers may have got other group dictionaries."""
@@ -411,35 +343,15 @@ class RuleCallback(Callback):
             engine.make_tensors(pl_module.device)
             engine.go_to(engine.epoch, engine.step_in_force)
 
-    def _trials(self, trainer: Trainer, roots: Roots) -> Iterator[Engine]:
-        """An engine for each of the Trainer's other annealing callbacks, to see whether it could begin."""
-        for other in trainer.callbacks:  # type: ignore[attr-defined]
-            if isinstance(other, RuleCallback) and other is not self:
-                trial = Engine(other._engine.rules)
-                trial.found = dict(other._engine.found)
-                trial.find_targets(roots)
-                Poll(trial.rules).bind(trainer, trial.found_names)
-                own = {target.slot.identity: target.name for target in self._engine.targets}
-                for target in trial.targets:
-                    if target.slot.identity in own:
-                        name = own[target.slot.identity]
-                        raise AnnealError(name, f"{other.state_key} anneals it too; keep one of them")
-                yield trial
-
-    def _try_the_others(self, trainer: Trainer, roots: Roots) -> None:
-        """Find what is wrong with the other annealing callbacks' targets before this one writes anything."""
-        for _ in self._trials(trainer, roots):
-            pass
-
     def _show(self, trainer: Trainer) -> None:
         if self._prog_bar:
             report.show(trainer, self._engine.values_of(self._prog_bar))
 
     def _let_go(self) -> None:
         if self._trainer is not None:
-            self._settle_count(self._trainer)
+            self._steps.settle(self._trainer)
         self._stops.release()
-        self._poll.stoppers = {}
+        self._poll.release()
         self._audit.close()
         self._engine.release()
         if self._fit_state is not None:

@@ -189,7 +189,7 @@ class BetaScheduleCallback(RuleCallback):
         """Log ``Batch/*`` with the last batch of a step that is due."""
         step = report.due_step(trainer)
         # Under accumulation several batches belong to one step; the last of them has made the optimizer step.
-        if step < 0 or self._count(trainer) == self._steps_done:
+        if step < 0 or self._steps.count(trainer) == self._steps.done:
             return
         metrics = {f"Batch/{_title(name)}": float(value) for name, value in self.values.items()}
         if isinstance(outputs, Mapping):

@@ -15,12 +15,13 @@ from lightning.pytorch import Trainer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.utils.data import DataLoader, IterableDataset
 
+from lightning_anneal.changes import Change
 from lightning_anneal.engine import Engine
 from lightning_anneal.errors import AnnealError
 
 
 def rebuild_train_loaders(trainer: Trainer) -> None:
-    """Make the training loaders anew, now.
+    """Make the training loaders anew, now, for a batch size that has just been written.
 
     ``reload_dataloaders_every_n_epochs`` is the public way. -1 stands for "again, although it was this epoch", which
     is so in epoch 0 and where the user reloads in every epoch. By ``on_train_epoch_start`` Lightning has told the
@@ -66,10 +67,10 @@ def check_loaders(trainer: Trainer, engine: Engine) -> None:
             raise AnnealError(target.name, f"{kind} is an iterator, which a new loader can't read from the beginning")
         largest = engine.largest(target)
         if largest < math.inf:
-            check_count(trainer, target.name, int(largest), _batches(trainer, loader, int(largest)))
+            _check_count(trainer, target.name, int(largest), _batches(trainer, loader, int(largest)))
 
 
-def check_count(trainer: Trainer, name: str, size: int, batches: float) -> None:
+def _check_count(trainer: Trainer, name: str, size: int, batches: float) -> None:
     """Refuse a batch size that leaves no batch, or fewer than ``val_check_interval`` counts.
 
     Raises:
@@ -84,30 +85,39 @@ def check_count(trainer: Trainer, name: str, size: int, batches: float) -> None:
         raise AnnealError(name, f"{what}; give that as a fraction")
 
 
-def scale_rates(trainer: Trainer, rule: str, old: int, new: int) -> dict[str, tuple[float, float]]:
-    """Scale every learning rate with the batch size.
+def scale_rates(trainer: Trainer, engine: Engine, old: int, step: int) -> None:
+    """Scale every learning rate with the batch size, if its rule says so, and tell of it.
 
     Linear: Goyal et al., Accurate, Large Minibatch SGD (2017). Square root: Krizhevsky, One weird trick (2014), and for
     adaptive optimizers Malladi et al., On the SDEs and Scaling Rules for Adaptive Gradient Algorithms (2022).
 
-    Returns:
-        The old and the new rate, by group.
+    Args:
+        trainer: The trainer.
+        engine: What has changed the batch size.
+        old: The batch size before.
+        step: The optimizer step that is the first to see the new one.
     """
-    factor = new / old if rule == "linear" else math.sqrt(new / old)
+    names = scaled_names(trainer, engine)
+    if not names or engine.batch_size is None:
+        return
+    rule, target = engine.batch_size
+    ratio = float(target.read()) / old
+    factor = ratio if rule.scale_lr == "linear" else math.sqrt(ratio)
+    why = f"scale_lr {rule.scale_lr}, {target.name} {old} -> {target.read()}"
     groups = [group for optimizer in trainer.optimizers for group in optimizer.param_groups]
-    scaled = {}
-    for name, group in zip(rate_names(trainer), groups, strict=True):
+    for name, group in zip(names, groups, strict=True):
         before = float(group["lr"])
         if isinstance(group["lr"], torch.Tensor):
             group["lr"].fill_(before * factor)
         else:
             group["lr"] = before * factor
-        scaled[name] = (before, before * factor)
-    return scaled
+        engine.on_change(Change(engine.epoch, step, name, before, before * factor, why))
 
 
-def rate_names(trainer: Trainer) -> list[str]:
-    """What `scale_rates` calls the learning rates."""
+def scaled_names(trainer: Trainer, engine: Engine) -> list[str]:
+    """What the learning rates are called that follow the batch size."""
+    if engine.batch_size is None or engine.batch_size[0].scale_lr is None:
+        return []
     return [
         f"optimizers.{i}.param_groups.{j}.lr"
         for i, optimizer in enumerate(trainer.optimizers)

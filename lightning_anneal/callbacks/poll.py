@@ -58,6 +58,10 @@ class Poll:
     def __bool__(self) -> bool:
         return bool(self._reactions)
 
+    def release(self) -> None:
+        """Let go of the run's objects."""
+        self.stoppers, self._plateaus, self._by_step, self._bound = {}, {}, [], []
+
     # -- binding to a run -----------------------------------------------------------------------------------------
 
     def bind(self, trainer: Trainer, names: Iterable[str]) -> None:

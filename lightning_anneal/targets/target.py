@@ -155,7 +155,7 @@ class Target:
         if not self.whole:
             return float(value)
         if value != int(value):
-            what = f"holds an int and its schedule gives {value:g}"
+            what = f"holds an int and would get {value:g}"
             raise AnnealError(self.name, f"{what}; write {self.read()}.0 in the module, or set round: true")
         return int(value)
 

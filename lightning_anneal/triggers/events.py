@@ -56,7 +56,7 @@ class Rise:
 
 @dataclass(frozen=True)
 class Threshold:
-    """A metric that passes a threshold: strictly below it, or strictly above.
+    """A metric that passes a threshold: strictly below it, or strictly above. NaN leaves things as they are.
 
     Args:
         threshold: The bound.
@@ -67,6 +67,8 @@ class Threshold:
     above: bool
 
     def look(self, before: Snapshot, reading: Reading) -> Snapshot:
+        if math.isnan(reading.value):
+            return before
         passed = reading.value > self.threshold if self.above else reading.value < self.threshold
         return Snapshot(level=float(passed))
 
@@ -108,7 +110,8 @@ class Stall:
 
     def tell(self, before: Snapshot, now: Snapshot, reading: Reading) -> str:
         best = "nothing" if now.best is None else f"{now.best:g}"
-        return f"{reading.note} no better than {best} for {self.patience} polls".strip()
+        polls = "poll" if self.patience == 1 else "polls"
+        return f"{reading.note} no better than {best} for {self.patience} {polls}".strip()
 
     def _better(self, value: float, best: float | None) -> bool:
         if best is None:
@@ -131,7 +134,7 @@ class Drop:
 
     def look(self, before: Snapshot, reading: Reading) -> Snapshot:
         if not reading.rates:
-            return Snapshot(level=reading.value)
+            return Rise().look(before, reading)
         past = reading.recorded or before.rates
         fell = len(past) == len(reading.rates) and any(map(_less, reading.rates, past))
         return Snapshot(level=before.level + fell, rates=reading.rates)

@@ -132,8 +132,8 @@ class Multiply:
     def to_come(self, start: Value) -> tuple[Value, ...]:
         first = float(start)
         end = math.inf if self.factor > 1 else 0.0
-        far = min(max(first * end if first else 0.0, self.low), self.high)
-        return first, far
+        far = first * end if first and self.factor != 1 else first
+        return first, min(max(far, self.low), self.high)
 
     def _power(self, firings: int) -> float:
         try:

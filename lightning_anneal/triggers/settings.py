@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from lightning_anneal.checks import Value, choice, count, flag, number, positive
+from lightning_anneal.checks import Value, choice, flag, number, positive
 from lightning_anneal.errors import AnnealError, quote
 from lightning_anneal.triggers.events import Drop, Rise, Stall, Threshold, Trigger
 from lightning_anneal.triggers.reaction import Reaction
@@ -29,7 +29,7 @@ def _stall(where: str, settings: Settings) -> Trigger:
     if min_delta < 0:
         raise AnnealError(f"{where}.min_delta", f"must not be negative, got {quote(settings['min_delta'])}")
     mode = choice(f"{where}.mode", _or(settings, "mode", "min"), ("min", "max"))
-    return Stall(count(f"{where}.patience", settings["patience"]), mode == "max", min_delta)
+    return Stall(_polls(f"{where}.patience", settings["patience"], least=1), mode == "max", min_delta)
 
 
 # What makes each source's trigger, and the keys that only it has.
@@ -71,37 +71,35 @@ def read_reaction(where: str, settings: Settings) -> Reaction:
     source = choice(f"{where}.trigger_source", settings["trigger_source"], SOURCES)
     make, own = _SOURCES[source]
     for key in _given(settings, _OWN_KEYS):
-        if key not in own:
+        if key not in own and settings[key] is not False:
             owners = [name for name, (_, keys) in _SOURCES.items() if key in keys]
             raise AnnealError(f"{where}.{key}", f"is for {' and '.join(owners)}, not for {source}")
     extend = flag(f"{where}.extend_training", _or(settings, "extend_training", False))
-    cooldown = number(f"{where}.cooldown", _or(settings, "cooldown", 0))
-    if cooldown < 0 or cooldown != int(cooldown):
-        raise AnnealError(f"{where}.cooldown", f"must be a whole number from 0, got {quote(settings['cooldown'])}")
+    cooldown = _polls(f"{where}.cooldown", _or(settings, "cooldown", 0), least=0)
     if extend and cooldown:
         raise AnnealError(f"{where}.cooldown", "doesn't go with extend_training: the patience has to run out anew")
     trigger, response = make(where, settings), _read_response(where, settings)
-    return Reaction(source, trigger, response, int(cooldown), _monitor(where, settings), extend)
+    return Reaction(source, trigger, response, cooldown, _monitor(where, settings), extend)
 
 
 def _read_response(where: str, settings: Settings) -> Response:
     values, factor = settings.get("values"), settings.get("multiply")
     if (values is None) == (factor is None):
-        what = "missing; give values, or multiply" if values is None else "multiply says it too; keep one"
+        what = "missing; give values, or multiply" if values is None else "give values or multiply, not both"
         raise AnnealError(f"{where}.values", what)
     has, others = ("multiply", _VALUES_KEYS) if values is None else ("values", _MULTIPLY_KEYS)
     for key in _given(settings, others):
         raise AnnealError(f"{where}.{key}", f"doesn't go with {has}")
     if values is None:
-        low = number(f"{where}.min_value", _or(settings, "min_value", -1.0))
-        high = number(f"{where}.max_value", _or(settings, "max_value", max(low, 1.0)))
+        low, high = (
+            edge if settings.get(key) is None else number(f"{where}.{key}", settings[key])
+            for key, edge in zip(_MULTIPLY_KEYS, (-math.inf, math.inf), strict=True)
+        )
         if low > high:
             raise AnnealError(f"{where}.min_value", f"must not be above max_value, got {low:g} and {high:g}")
-        return Multiply(
-            positive(f"{where}.multiply", factor),
-            -math.inf if settings.get("min_value") is None else low,
-            math.inf if settings.get("max_value") is None else high,
-        )
+        if positive(f"{where}.multiply", factor) == 1:
+            raise AnnealError(f"{where}.multiply", "must not be 1, which changes nothing")
+        return Multiply(positive(f"{where}.multiply", factor), low, high)
     if not isinstance(values, list) or not values:
         raise AnnealError(f"{where}.values", f"must be a list of at least one value, got {quote(values)}")
     read = tuple(_value(f"{where}.values.{i}", value) for i, value in enumerate(values))
@@ -127,13 +125,26 @@ def _value(where: str, value: object) -> Value:
     return number(where, value)
 
 
+def _polls(where: str, value: object, least: int) -> int:
+    """How many polls; they are counted, so a length with a unit is none."""
+    try:
+        polls = number(where, value)
+    except AnnealError:
+        polls = -1.0
+    if polls < least or polls != int(polls):
+        raise AnnealError(where, f"counts polls: a whole number from {least}, got {quote(value)}")
+    return int(polls)
+
+
 def _monitor(where: str, settings: Settings) -> str | None:
     """Given directly or, as for LR schedulers, inside ``scheduler_configs``."""
     nested = settings.get("scheduler_configs")
     inside = nested.get("monitor") if isinstance(nested, Mapping) else None
     given = [name for name in (settings.get("monitor"), inside) if name is not None]
     if len(set(map(str, given))) > 1:
-        raise AnnealError(f"{where}.monitor", f"{quote(given[0])} here and {quote(given[1])} in scheduler_configs")
+        raise AnnealError(
+            f"{where}.monitor", f"{quote(given[0])} here and {quote(given[1])} in scheduler_configs; keep one"
+        )
     if given and (not isinstance(given[0], str) or not given[0]):
         raise AnnealError(f"{where}.monitor", f"must be the name of a metric, got {quote(given[0])}")
     return given[0] if given else None

@@ -76,5 +76,5 @@ def as_reading(where: str, value: Any) -> Reading:
     """
     try:
         return Reading(float(value))
-    except (TypeError, ValueError, RuntimeError):
+    except (TypeError, ValueError, OverflowError, RuntimeError):
         raise AnnealError(where, f"must be a number or a boolean, got {quote(value)}") from None

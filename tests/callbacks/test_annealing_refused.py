@@ -32,7 +32,7 @@ class Endless(IterableDataset[torch.Tensor]):
     [
         ({"betta": ramp()}, {}, "betta: Tiny has no attribute 'betta'; did you mean 'beta'?"),
         ({"top_k": ramp(1.0, total_steps=4)}, {},
-         "top_k: holds an int and its schedule gives 0.25; write 3.0 in the module, or set round: true"),
+         "top_k: holds an int and would get 0.25; write 3.0 in the module, or set round: true"),
         ({"optimizer.param_groups.0.lr": ramp(-1.0, total_steps=4)}, {},
          "optimizer.param_groups.0.lr: lr must be at least 0, and would go to -1"),
         ({"beta": ramp(), "again": ramp(attr_name="beta")}, {}, "again: the same place as 'beta'; keep one of them"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ class Sees(Tiny):
         return {epoch: [len(batch) for batch in batches] for epoch, batches in self.batches_of.items()}
 
     def saw_everything(self) -> bool:
-        return all(sorted(sum(batches, [])) == list(range(SAMPLES)) for batches in self.batches_of.values())
+        return all(sorted(chain(*batches)) == list(range(SAMPLES)) for batches in self.batches_of.values())
 
 
 def sized(schedule: Any = None, name: str = "datamodule.batch_size", **settings: Any) -> HyperparamAnnealingCallback:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from lightning_anneal import AnnealError, HyperparamAnnealingCallback
@@ -246,6 +247,26 @@ def test_what_lightning_loses(tmp_path: Path, kind: str, saved: str, annealing: 
     run = Run(tmp_path, params if annealing else None, when, stopper, module)
     whole, checkpoints = run.whole()
     run.check(whole, [c for c in checkpoints if not by_step or on_last_batch(c) == (saved == "on last batches")])
+
+
+# -- the audit ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("saved", SAVED)
+def test_the_audit_goes_on_from_every_checkpoint(tmp_path: Path, saved: str) -> None:
+    """What came after the checkpoint leaves the file, and is written anew."""
+    run = stopper_run(tmp_path, saved)
+    run.options |= {"logger": CSVLogger(tmp_path, name="log", version=0), "log_every_n_steps": 1}
+    _, checkpoints = run.whole()
+    file = tmp_path / "log" / "version_0" / "annealing_changes.csv"
+    expected = file.read_text().splitlines()
+    # Of beta, as above, and not the start.
+    told = [row.split(",") for row in expected if row.split(",")[2] == "beta"]
+    assert [int(step) for _, step, *_ in told] == [BATCHES * epoch for epoch in (0, 3, 4, 5, 7, 8, 10, 11)]
+    for checkpoint in checkpoints:
+        if saved != "every 3 steps" or not on_last_batch(checkpoint):
+            run.fit(ckpt_path=checkpoint)
+            assert file.read_text().splitlines() == expected, checkpoint.name
 
 
 # -- another length -------------------------------------------------------------------------------------------------

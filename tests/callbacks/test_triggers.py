@@ -291,9 +291,9 @@ def test_a_training_metric_is_seen_once(tmp_path: Path) -> None:
         (Tiny, [HyperparamAnnealingCallback()],
          "annealing_params: none given, and Tiny has neither 'reg_param' nor 'contrastive_weight'"),
         (Scripted, [triggered("early_stopper_counter", values=[True, False]), stopper()],
-         "beta: holds a number, and its values give True"),
+         "beta: holds a number, and its values are booleans"),
         (Scripted, [triggered("early_stopper_counter", attr_name="top_k", values=[3, 2.5]), stopper()],
-         "beta: holds an int and its schedule gives 2.5; write 3.0 in the module, or set round: true"),
+         "beta: holds an int and would get 2.5; write 3.0 in the module, or set round: true"),
     ],
 )  # fmt: skip
 def test_refused_by_a_fit(tmp_path: Path, make: Any, callbacks: list[Callback], message: str) -> None:

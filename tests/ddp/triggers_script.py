@@ -253,7 +253,6 @@ def unsynced_extended(rank: Rank) -> dict[str, Any]:
 
 
 def saver(rank: Rank, name: str) -> ModelCheckpoint:
-    # Once more by a name of its own: what another scenario has saved lies in the same folder.
     options: dict[str, Any] = {"save_top_k": -1, "save_on_train_epoch_end": True, "filename": "{epoch}"}
     return ModelCheckpoint(dirpath=rank.folder / name, **options)
 
@@ -274,8 +273,11 @@ def resumed_triggers(rank: Rank) -> dict[str, Any]:
 # -- batch sizes ----------------------------------------------------------------------------------------------------
 
 
-def _sized(rank: Rank, own: int, *more: Callback, ckpt_path: Any = None, **settings: Any) -> dict[str, Any]:
+def _sized(
+    rank: Rank, own: int | Callable[[Trainer], int], *more: Callback, ckpt_path: Any = None, **settings: Any
+) -> dict[str, Any]:
     trainer = rank.trainer(stopper(), anneal(datamodule__batch_size=settings), *more, max_epochs=5)
+    own = own(trainer) if callable(own) else own
     # Without steps of its own: a validation's number is that of the epoch.
     return rank.fit(trainer, Module([4.0] * 5, steps=0), datamodule=Indices(own), ckpt_path=ckpt_path)
 
@@ -286,6 +288,13 @@ def scheduled_up(rank: Rank) -> dict[str, Any]:
 
 def scheduled_down(rank: Rank) -> dict[str, Any]:
     return _sized(rank, 5, strategy="SCHEDULED", schedule={0: 12, 1: 4, 3: 2})
+
+
+def own_sizes_differ(rank: Rank) -> dict[str, Any]:
+    def own(trainer: Trainer) -> int:
+        return 4 if trainer.global_rank == 0 else 5
+
+    return _sized(rank, own, strategy="SCHEDULED", schedule={0: 4, 1: 6, 3: 12})
 
 
 def triggered_up(rank: Rank) -> dict[str, Any]:
@@ -369,6 +378,7 @@ SCENARIOS: dict[str, Callable[[Rank], dict[str, Any]]] = {
     "triggered_up": triggered_up,
     "triggered_down": triggered_down,
     "resumed_sizes": resumed_sizes,
+    "own_sizes_differ": own_sizes_differ,
     "attribute_missing_on_0": _without_beta(0),
     "attribute_missing_on_1": _without_beta(1),
     "stopper_missing_on_0": _without_stopper(0),

@@ -76,7 +76,7 @@ class KillAt(Callback):
 def train(folder: Path, *callbacks: Callback) -> Writing:
     """Train to the end, from the last checkpoint in the folder if there is one."""
     last = folder / "last.ckpt"
-    saver = ModelCheckpoint(folder, save_top_k=0, save_last=True, save_on_train_epoch_end=True)
+    saver = ModelCheckpoint(folder, save_last=True, save_on_train_epoch_end=True, enable_version_counter=False)
     module = Writing(folder / "seen.jsonl")
     every = [HyperparamAnnealingCallback(PARAMS), EarlyStopping("val_loss", patience=2), *callbacks, saver]
     logger = CSVLogger(folder, name="log", version=0)

@@ -211,10 +211,10 @@ def test_the_kind_of_value_stays(before: Any, value: float, options: dict[str, b
 @pytest.mark.parametrize(
     ("before", "value", "what"),
     [
-        (3, 4.5, "holds an int and its schedule gives 4.5; write 3.0 in the module, or set round: true"),
+        (3, 4.5, "holds an int and would get 4.5; write 3.0 in the module, or set round: true"),
         (1.0, float("nan"), "must be a finite number, got nan"),
         (1.0, float("inf"), "must be a finite number, got inf"),
-        (torch.tensor(3), 0.5, "holds an int and its schedule gives 0.5; write 3.0 in the module, or set round: true"),
+        (torch.tensor(3), 0.5, "holds an int and would get 0.5; write 3.0 in the module, or set round: true"),
     ],
 )
 def test_no_such_value(before: Any, value: float, what: str) -> None:

@@ -1,0 +1,75 @@
+"""The start of a fit: all is found and checked, on every rank and for every callback, before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+
+from lightning_anneal.callbacks.loaders import check_loaders, check_scaling
+from lightning_anneal.callbacks.poll import Poll
+from lightning_anneal.callbacks.run import horizon_of, roots_of
+from lightning_anneal.engine import Engine
+from lightning_anneal.errors import AnnealError
+from lightning_anneal.sync import agree, all_well
+from lightning_anneal.targets.resolve import Roots
+
+
+def bind(
+    trainer: Trainer, module: LightningModule, engine: Engine, poll: Poll, policy: str, others: Mapping[str, Engine]
+) -> str:
+    """Bind a callback's rules to the run, with the start values and lengths of rank 0. Writes nothing.
+
+    Args:
+        trainer: The trainer.
+        module: The module.
+        engine: The callback's rules.
+        poll: What its triggers look at.
+        policy: What becomes of lengths in per cent if the run's length has changed.
+        others: The engines of the Trainer's other annealing callbacks, by the callback's state key.
+
+    Returns:
+        What to warn of, if anything.
+
+    Raises:
+        AnnealError: On every rank, if anything is wrong on any.
+    """
+    horizon, roots = horizon_of(trainer), roots_of(trainer, module)
+
+    def find() -> None:
+        engine.find_targets(roots)
+        poll.bind(trainer, engine.found_names)
+        for _ in _trials(trainer, roots, engine, others):
+            pass
+
+    def decide() -> Any:
+        told = engine.follow_horizon(horizon, policy)
+        engine.find_starts(horizon)
+        engine.build(horizon)
+        check_scaling(trainer, engine)
+        check_loaders(trainer, engine)
+        for trial in _trials(trainer, roots, engine, others):
+            trial.find_starts(horizon)
+            trial.build(horizon)
+        return engine.found, engine.run, told
+
+    # First what a rank can tell by itself: loading data takes all of them, and would hang where one is missing.
+    all_well(trainer.strategy, find)
+    engine.found, engine.run, told = all_well(trainer.strategy, lambda: agree(trainer.strategy, decide))
+    engine.build(horizon)
+    return str(told)
+
+
+def _trials(trainer: Trainer, roots: Roots, engine: Engine, others: Mapping[str, Engine]) -> Iterator[Engine]:
+    """An engine for each of the other callbacks, to see whether it could begin."""
+    own = {target.slot.identity: target.name for target in engine.targets}
+    for key, other in others.items():
+        trial = Engine(other.rules)
+        trial.found = dict(other.found)
+        trial.find_targets(roots)
+        Poll(trial.rules).bind(trainer, trial.found_names)
+        for target in trial.targets:
+            if target.slot.identity in own:
+                raise AnnealError(own[target.slot.identity], f"{key} anneals it too; keep one of them")
+        yield trial
