@@ -133,7 +133,8 @@ class Empty(Callback):
 class Pruned(HyperparamAnnealingCallback):
     """As it comes. A class of its own only lets a benchmark anneal one module from many callbacks."""
 
-    def _try_the_others(self, *args: Any) -> None: ...
+    def _others(self, *args: Any) -> dict[str, Any]:
+        return {}
 
 
 class Unpruned(Pruned):
@@ -163,6 +164,14 @@ def table() -> list[Case]:
         for name, cls, limit in ((label, Unpruned, plain_limit), (f"{label}, pruned", Pruned, pruned_limit)):
             callback = annealing(cls, name, count, interval, steps)
             cases.append(Case(name, [callback], with_logging=logged, limit=limit))
+    for name, cls, limit in (
+        ("10 triggered parameters", Unpruned, 1.15),
+        ("10 triggered parameters, pruned", Pruned, 0.5),
+    ):
+        at = {"strategy": "trigger_based", "trigger_source": "metric_below", "monitor": "val_loss", "threshold": 0.0}
+        cases.append(
+            Case(name, [cls({f"p{i}": {**at, "values": [0.0, 1.0]} for i in range(10)}, name=name)], limit=limit)
+        )
     return [
         *cases,
         Case("1 inline self.beta = ...", inline=1),

@@ -150,17 +150,18 @@ class RuleCallback(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._trainer = trainer
         engine = self._engine
-        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-        others = {c.state_key: c._engine for c in callbacks if isinstance(c, RuleCallback) and c is not self}
-        told = bind(trainer, pl_module, engine, self._poll, self._on_horizon_change, others)
+        told = bind(trainer, pl_module, engine, self._poll, self._on_horizon_change, self._others(trainer))
         if told:
             rank_zero_warn(told)
         for name in engine.shadowed:
             rank_zero_warn(f"{name}: the module and its hparams both have it; the module's is annealed, "
                            f"write hparams.{name} for the other")  # fmt: skip
-        if engine.write_batch_size():
-            rebuild_train_loaders(trainer)
-            engine.find_lengths_again(horizon_of(trainer))
+        if engine.batch_size is not None:
+            written = engine.write_batch_size()
+            # Any rank's: the loaders are made by all ranks together.
+            if trainer.strategy.reduce_boolean_decision(written, all=False):
+                rebuild_train_loaders(trainer)
+                engine.find_lengths_again(horizon_of(trainer))
         self._step_names = frozenset(engine.names("step"))
         engine.make_tensors(pl_module.device)
         engine.go_to(engine.epoch, engine.step_in_force, tell=not self._has_state)
@@ -269,6 +270,11 @@ class RuleCallback(Callback):
             self._restore_batch_size(self._fits_next)
 
     # -- helpers --------------------------------------------------------------------------------------------------
+
+    def _others(self, trainer: Trainer) -> dict[str, Engine]:
+        """What the Trainer's other annealing callbacks drive."""
+        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        return {c.state_key: c._engine for c in callbacks if isinstance(c, RuleCallback) and c is not self}
 
     def _note_aloud(self, change: Change) -> None:
         self._audit.add(change)

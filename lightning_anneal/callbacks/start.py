@@ -54,8 +54,10 @@ def bind(
             trial.build(horizon)
         return engine.found, engine.run, told
 
-    # First what a rank can tell by itself: loading data takes all of them, and would hang where one is missing.
     all_well(trainer.strategy, find)
+    if trainer.world_size > 1:
+        # Loading takes all ranks: where one has raised an error before it, the others would wait for it for ever.
+        trainer.fit_loop.setup_data()
     engine.found, engine.run, told = all_well(trainer.strategy, lambda: agree(trainer.strategy, decide))
     engine.build(horizon)
     return str(told)
