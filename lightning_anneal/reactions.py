@@ -93,9 +93,9 @@ class Reactions:
         lines = (line for line in self.lines if line.rule.name == name)
         return any(line.reaction.response.has_next(self.progress[name].firings, line.start) for line in lines)
 
-    def note_stop(self, name: str) -> None:
-        """Keep in mind that a stop was taken back, until the next poll and in checkpoints."""
-        self.progress[name] = replace(self.progress[name], stops=self.progress[name].stops + 1)
+    def note_stop(self, name: str, count: int) -> None:
+        """Keep in mind the count that a stop was asked for at and taken back, until the next poll."""
+        self.progress[name] = replace(self.progress[name], peak=count)
 
     def rebase(self, name: str, rates: tuple[float, ...]) -> None:
         """Take these learning rates for those of the last poll, so that an own write is no drop."""

@@ -257,8 +257,8 @@ def test_the_state_in_full() -> None:
         "found": {"a": {"start": [1.0], "lengths": {}}, "b": {"start": [8.0], "lengths": {}}},
         "run": {"max_epochs": None, "max_steps": None},
         "triggers": {
-            "a": {"firings": 1, "rest": 0, "stops": 0, "seen": {"level": 2.0, "best": None, "bad": 0, "rates": []}},
-            "b": {"firings": 1, "rest": 0, "stops": 0, "seen": {"level": 1.0, "best": 5.0, "bad": 0, "rates": []}},
+            "a": {"firings": 1, "rest": 0, "peak": None, "seen": {"level": 2.0, "best": None, "bad": 0, "rates": []}},
+            "b": {"firings": 1, "rest": 0, "peak": None, "seen": {"level": 1.0, "best": 5.0, "bad": 0, "rates": []}},
         },
     }
     kept = json.dumps(state)

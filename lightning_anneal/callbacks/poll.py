@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -154,7 +155,12 @@ class Poll:
 
     def _look(self, trainer: Trainer, name: str, reactions: Reactions) -> Reading | None:
         if name in self.stoppers:
-            return _stopper_reading(trainer, self._reactions[name], self.stoppers[name], reactions.progress[name].stops)
+            stopper, peak = self.stoppers[name], reactions.progress[name].peak
+            asked = asks_to_stop(trainer, stopper)
+            now = _stopper_reading(self._reactions[name], stopper.wait_count, stopper.patience, asked)
+            if peak is None:
+                return now
+            return replace(now, earlier=_stopper_reading(self._reactions[name], peak, stopper.patience, asked=True))
         if name in self._plateaus:
             return self._rates(trainer, name)
         return self._metric(trainer, name)
@@ -242,12 +248,11 @@ def _plateaus(trainer: Trainer, name: str, reaction: Reaction) -> list[Any]:
     return meant
 
 
-def _stopper_reading(trainer: Trainer, reaction: Reaction, stopper: EarlyStopping, stops: int) -> Reading:
-    count, patience = stopper.wait_count, stopper.patience
+def _stopper_reading(reaction: Reaction, count: int, patience: int, asked: bool) -> Reading:
     if reaction.source == "early_stopper_counter":
         return Reading(float(count))
     if reaction.source == "early_stopper_triggered":
-        return Reading(float(stops + asks_to_stop(trainer, stopper)))
+        return Reading(float(asked))
     reached = count > 0 and count * _SHARES[reaction.source] >= patience
     return Reading(float(reached), note=f"({count} of {patience})")
 

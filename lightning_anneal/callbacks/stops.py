@@ -29,14 +29,13 @@ class StopTaker:
         self._wrapped: list[EarlyStopping] = []
 
     def wrap(self, stoppers: dict[str, EarlyStopping], reactions: Reactions) -> None:
-        """Take back the stops of these stoppers (by rule) while their rules have values left."""
+        """Take back the stops of these stoppers (by rule) while a rule that extends training has values left."""
         self.release()
         names: dict[int, list[str]] = {}
         for name, stopper in stoppers.items():
-            if reactions.by_name[name].extend_training:
-                names.setdefault(id(stopper), []).append(name)
-                if stopper not in self._wrapped:
-                    self._wrapped.append(stopper)
+            names.setdefault(id(stopper), []).append(name)
+            if reactions.by_name[name].extend_training and stopper not in self._wrapped:
+                self._wrapped.append(stopper)
         for stopper in self._wrapped:
             for hook in _HOOKS:
                 setattr(stopper, hook, _wrapper(stopper, getattr(stopper, hook), names[id(stopper)], reactions))
@@ -52,22 +51,25 @@ class StopTaker:
 def _wrapper(
     stopper: EarlyStopping, check: Callable[..., None], names: list[str], reactions: Reactions
 ) -> Callable[[Trainer, LightningModule], None]:
+    extending = [name for name in names if reactions.by_name[name].extend_training]
+
     def hook(trainer: Trainer, pl_module: LightningModule) -> None:
         asked_before, count_before = trainer.should_stop, stopper.wait_count
         check(trainer, pl_module)
         if trainer.sanity_checking or (not trainer.training and not trainer.validating):
             return
 
-        def decide() -> bool:
+        def decide() -> int | None:
             # A stop by NaN or by a threshold leaves the count as it was.
             by_patience = stopper.wait_count > count_before and stopper.wait_count >= stopper.patience
             asked_now = trainer.should_stop and not asked_before
-            return bool(asked_now and by_patience and any(map(reactions.has_next, names)))
+            return stopper.wait_count if asked_now and by_patience and any(map(reactions.has_next, extending)) else None
 
-        if agree(trainer.strategy, decide):
+        count = agree(trainer.strategy, decide)
+        if count is not None:
             _take_back(trainer, stopper)
             for name in names:
-                reactions.note_stop(name)
+                reactions.note_stop(name, count)
 
     return hook
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from lightning_anneal.triggers.events import Trigger, fired
@@ -18,25 +18,26 @@ class Progress:
     Args:
         firings: How often it has fired.
         rest: Polls of the cooldown that are still to pass.
-        stops: Stops of an EarlyStopping that were taken back.
+        peak: The count of a stopper whose stop was taken back since the last poll.
         seen: The last snapshot; ``None`` before the first poll.
     """
 
     firings: int = 0
     rest: int = 0
-    stops: int = 0
+    peak: int | None = None
     seen: Snapshot | None = None
 
     def plain(self) -> dict[str, Any]:
         """As plain values, for a checkpoint."""
         seen = None if self.seen is None else self.seen.plain()
-        return {"firings": self.firings, "rest": self.rest, "stops": self.stops, "seen": seen}
+        return {"firings": self.firings, "rest": self.rest, "peak": self.peak, "seen": seen}
 
     @classmethod
     def of(cls, where: str, plain: Mapping[str, Any]) -> Progress:
         """From the plain values of a checkpoint."""
         seen = None if plain["seen"] is None else Snapshot.of(where, plain["seen"])
-        return cls(int(plain["firings"]), int(plain["rest"]), int(plain["stops"]), seen)
+        peak = None if plain["peak"] is None else int(plain["peak"])
+        return cls(int(plain["firings"]), int(plain["rest"]), peak, seen)
 
 
 @dataclass(frozen=True)
@@ -78,14 +79,23 @@ class Reaction:
             >>> firings
             [1, 1, 2]
         """
-        before = progress.seen or Snapshot()
-        now = self.trigger.look(before, reading)
-        hit = fired(before, now) and progress.rest == 0
+        looks = self._looks(progress, reading)
+        hit = any(fired(before, now) for before, now, _ in looks) and progress.rest == 0
         rest = self.cooldown if hit else max(progress.rest - 1, 0)
-        return replace(progress, firings=progress.firings + hit, rest=rest, seen=now)
+        return Progress(progress.firings + hit, rest, peak=None, seen=looks[-1][1])
 
     def why(self, progress: Progress, reading: Reading) -> str:
         """Why it fires at a reading, for the audit: ``"early_stopper_counter 2 -> 3"``."""
-        before = progress.seen or Snapshot()
-        told = self.trigger.tell(before, self.trigger.look(before, reading), reading)
-        return f"{self.source} {told}".strip()
+        looks = self._looks(progress, reading)
+        before, now, seen = next((look for look in looks if fired(*look[:2])), looks[-1])
+        return f"{self.source} {self.trigger.tell(before, now, seen)}".strip()
+
+    def _looks(self, progress: Progress, reading: Reading) -> list[tuple[Snapshot, Snapshot, Reading]]:
+        """The snapshots before and after each thing that one poll sees, in the order it came."""
+        before, looks = progress.seen or Snapshot(), []
+        for seen in (reading.earlier, reading):
+            if seen is not None:
+                now = self.trigger.look(before, seen)
+                looks.append((before, now, seen))
+                before = now
+        return looks

@@ -19,12 +19,14 @@ class Reading:
         rates: The learning rates of the groups that a plateau scheduler owns, where that is what is looked at.
         recorded: The rates of the same groups that LearningRateMonitor has recorded since the last poll, if it has.
         note: What a person wants to know of it, such as ``"3 of 6"``.
+        earlier: What was to be seen since the last poll and is gone, such as a count before a stop was taken back.
     """
 
     value: float = 0.0
     rates: tuple[float, ...] = ()
     recorded: tuple[float, ...] = ()
     note: str = ""
+    earlier: Reading | None = None
 
 
 @dataclass(frozen=True)

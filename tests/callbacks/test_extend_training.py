@@ -138,3 +138,25 @@ def test_resume_from_every_checkpoint(tmp_path: Path) -> None:
         resumed = Scripted(STUCK)
         trainer_for(tmp_path, *callbacks(), max_epochs=30).fit(resumed, ckpt_path=tmp_path / f"epoch={epoch}.ckpt")
         assert resumed.seen == [entry for entry in whole.seen if entry[0] > epoch]
+
+
+def test_other_rules_of_the_stopper_see_the_count_it_stopped_at(tmp_path: Path) -> None:
+    at = {"strategy": "trigger_based", "values": [float(n) for n in range(9)]}
+    callback = HyperparamAnnealingCallback(
+        {
+            "beta": {**at, "trigger_source": "early_stopper_triggered", "extend_training": True, "values": [0.0, 1.0]},
+            "loss.margin": {**at, "trigger_source": "early_stopper_counter"},
+            "weights.kl": {**at, "trigger_source": "early_stopper_half_patience"},
+        }
+    )
+    module = Scripted(STUCK)
+    trainer_for(tmp_path, stopper(patience=2), callback, max_epochs=30).fit(module)
+    # Counts after the epochs: 0, 1, 2 (taken back, so 0), 1, 2 (stands).
+    assert [(c.epoch, c.name, c.new, c.why) for c in callback.changes if c.epoch] == [
+        (2, "loss.margin", 1.0, "early_stopper_counter 0 -> 1"),
+        (2, "weights.kl", 1.0, "early_stopper_half_patience (1 of 2)"),
+        (3, "beta", 1.0, "early_stopper_triggered"),
+        (3, "loss.margin", 2.0, "early_stopper_counter 1 -> 2"),
+        (4, "loss.margin", 3.0, "early_stopper_counter 0 -> 1"),
+        (4, "weights.kl", 2.0, "early_stopper_half_patience (1 of 2)"),
+    ]

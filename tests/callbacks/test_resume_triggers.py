@@ -354,9 +354,9 @@ def test_state_of_triggers_in_a_checkpoint(tmp_path: Path) -> None:
     state = torch.load(tmp_path / "step=16.ckpt", weights_only=True)["callbacks"]["HyperparamAnnealingCallback"]
     # After epoch 3 and before the look that follows it: the count was 1 at the last look and the loss to come is 4.
     triggers = state["triggers"]
-    assert {name: (t["firings"], t["rest"], t["stops"]) for name, t in triggers.items()} == {
-        "beta": (1, 2, 0),
-        "annealed.fast": (0, 0, 0),
+    assert {name: (t["firings"], t["rest"], t["peak"]) for name, t in triggers.items()} == {
+        "beta": (1, 2, None),
+        "annealed.fast": (0, 0, None),
     }
     assert triggers["beta"]["seen"]["level"] == 1.0
     assert (triggers["annealed.fast"]["seen"]["best"], triggers["annealed.fast"]["seen"]["bad"]) == (4.0, 1)

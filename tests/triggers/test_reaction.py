@@ -69,19 +69,20 @@ def test_rates_have_no_first_drop() -> None:
     assert reaction(Drop()).after(progress, Reading(rates=(0.01,))).firings == 1
 
 
-def test_a_poll_leaves_stops_alone() -> None:
-    assert reaction(Rise()).after(Progress(stops=3), Reading(1.0)).stops == 3
+def test_a_poll_takes_note_of_a_count_that_is_gone() -> None:
+    after = reaction(Rise()).after(Progress(peak=3), Reading(0.0, earlier=Reading(3.0)))
+    assert (after.firings, after.peak, after.seen) == (1, None, Snapshot(0.0))
 
 
 PROGRESS = [
-    (Progress(), {"firings": 0, "rest": 0, "stops": 0, "seen": None}),
+    (Progress(), {"firings": 0, "rest": 0, "peak": None, "seen": None}),
     (
-        Progress(3, 2, 1, Snapshot(2.0, 0.5, 4, (0.1, 0.01))),
-        {"firings": 3, "rest": 2, "stops": 1, "seen": {"level": 2.0, "best": 0.5, "bad": 4, "rates": [0.1, 0.01]}},
+        Progress(3, 2, 4, Snapshot(2.0, 0.5, 4, (0.1, 0.01))),
+        {"firings": 3, "rest": 2, "peak": 4, "seen": {"level": 2.0, "best": 0.5, "bad": 4, "rates": [0.1, 0.01]}},
     ),
     (
-        Progress(1, 0, 0, Snapshot()),
-        {"firings": 1, "rest": 0, "stops": 0, "seen": {"level": 0.0, "best": None, "bad": 0, "rates": []}},
+        Progress(1, 0, None, Snapshot()),
+        {"firings": 1, "rest": 0, "peak": None, "seen": {"level": 0.0, "best": None, "bad": 0, "rates": []}},
     ),
 ]
 
@@ -133,7 +134,7 @@ def test_going_on_from_plain_values_is_going_on() -> None:
     ],
 )
 def test_a_damaged_snapshot(wrong: dict[str, Any], message: str) -> None:
-    plain = {"firings": 0, "rest": 0, "stops": 0, "seen": {**Snapshot().plain(), **wrong}}
+    plain = {"firings": 0, "rest": 0, "peak": None, "seen": {**Snapshot().plain(), **wrong}}
     with pytest.raises(AnnealError) as error:
         Progress.of("checkpoint.beta", plain)
     assert str(error.value) == message
