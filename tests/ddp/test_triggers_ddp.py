@@ -128,9 +128,9 @@ def test_one_broadcast_for_each_poll_with_two_validations_an_epoch(run: Run) -> 
 
 
 # Mean losses 4 4 4 4 3 3 3 3 3 3 3, patience 3. The stop after epoch 3 is taken back, and that after epoch 7; after
-# epoch 10 no values are left. A stop that is taken back sets the count to 0, so the counter never shows a 3.
+# epoch 10 no values are left. A stop that is taken back sets the count to 0, after the counter has shown its 3.
 EXTENDED = [
-    [0, 0, 1, 2, 2, 2, 3, 4, 4, 5, 6],  # counts 0 1 2 (3) 0 1 2 (3) 1 2
+    [0, 0, 1, 2, 3, 3, 4, 5, 6, 7, 8],  # counts 0 1 2 3 0 1 2 3 1 2
     [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2],  # three losses that are no better: 1-3, 5-7
     [0, 0, 0, 1, 1, 1, 1, 2, 2, 3, 3],  # every second one: 1-2, 5-6, 7-8
     [0, 0, 0, 0, 10, 10, 10, 10, 20, 20, 20],
