@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+import warnings
+from collections.abc import Callable, Iterable
 from dataclasses import astuple, fields
 from pathlib import Path
+from typing import Any
 
 from lightning_anneal.changes import Change
 from lightning_anneal.checks import Value
@@ -27,7 +29,7 @@ class Audit:
         self._unwritten: list[Change] = []
         self._kept: list[Row] = []
 
-    def open(self, folder: Path | None, names: Iterable[str], step: int, *, begins: bool) -> None:
+    def open(self, folder: Path | None, names: Iterable[str], step: int, *, begins: bool, anew: bool = False) -> None:
         """Write to a file in this folder from now on; what has been told before it was open comes first.
 
         A file that is there already is that of the run which now goes on, or of another callback. What a resumed run
@@ -37,13 +39,14 @@ class Audit:
             folder: The folder; ``None`` for no file.
             names: The parameters this audit is about.
             step: Optimizer steps done.
-            begins: Whether the run begins here, so that nothing in the file is part of it.
+            begins: Whether the run begins here, so that no row of these parameters in the file is part of it.
+            anew: Whether no row at all is.
         """
-        if self._file is not None and self._file.parent == folder:
+        if self.writes_to(folder):
             return
         own, told, self._unwritten = set(names), self._unwritten, []
         self._file = None if folder is None else folder / FILE_NAME
-        rows = [] if self._file is None else _read(self._file)
+        rows = [] if self._file is None or anew else _read(self._file)
         if self._file is None or not self._file.exists():
             written = [change for change in self.changes if change not in told]
             past = [_row(change) for change in written if not begins and change.step <= step]
@@ -53,9 +56,13 @@ class Audit:
         self._kept = [row for row in past if int(row[1]) == step]
         self.changes = [_change(row) for row in past]
         if self._file is not None:
-            _write(self._file, [row for row in rows if row[2] not in own] + past)
+            self._try(_write, self._file, [row for row in rows if row[2] not in own] + past)
         for change in told:
             self.add(change)
+
+    def writes_to(self, folder: Path | None) -> bool:
+        """Whether it is open on a file in this folder."""
+        return self._file is not None and self._file.parent == folder
 
     def add(self, change: Change) -> None:
         """Keep a change."""
@@ -66,8 +73,18 @@ class Audit:
         if self._file is None:
             self._unwritten.append(change)
         else:
-            with self._file.open("a", newline="") as file:
-                csv.writer(file).writerow(row)
+            # A file that somebody has taken away comes back whole.
+            gone = not self._file.exists()
+            self._try(_write if gone else _append, self._file, [*map(_row, self.changes)] if gone else row)
+
+    def _try(self, write: Callable[[Path, Any], None], file: Path, what: Any) -> None:
+        """Write; where that can't be, go on without a file: no run should end for its audit."""
+        try:
+            write(file, what)
+        except OSError as error:
+            self._file = None
+            why = f"{type(error).__name__}: {error.strerror}"
+            warnings.warn(f"{file} can't be written ({why}); changes are kept in memory", stacklevel=2)
 
     def close(self) -> None:
         """Let go of the file; the changes stay."""
@@ -91,6 +108,11 @@ def _read(file: Path) -> list[Row]:
         whole = [line for line in lines if line.endswith("\n")]
     rows = [row for row in csv.reader(whole) if len(row) == len(_COLUMNS)]
     return [row for row in rows if row[0].isdigit() and row[1].isdigit()]
+
+
+def _append(file: Path, row: Row) -> None:
+    with file.open("a", newline="") as lines:
+        csv.writer(lines).writerow(row)
 
 
 def _write(file: Path, rows: list[Row]) -> None:

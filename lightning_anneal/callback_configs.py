@@ -32,6 +32,7 @@ def check_callbacks(config: Any) -> None:
         ...
         lightning_anneal.errors.AnnealError: BetaScheduleCallback: unknown argument 'eval_bta'; did you mean ...
     """
+    keys: set[str] = set()
     for name, arguments in _named(config):
         callback = getattr(lightning_anneal, name)
         known = [p for p in inspect.signature(callback).parameters if p != "self"]
@@ -41,7 +42,10 @@ def check_callbacks(config: Any) -> None:
         for key, parameter in inspect.signature(callback).parameters.items():
             if parameter.default is parameter.empty and key not in arguments:
                 raise AnnealError(name, f"'{key}' is missing")
-        callback(**arguments)
+        made = callback(**arguments)
+        if made.state_key in keys:
+            raise AnnealError(f"{name}.name", "a second callback of this class needs a name of its own")
+        keys.add(made.state_key)
 
 
 def _named(config: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from lightning_anneal.lines import Line, build_lines
 from lightning_anneal.reactions import ReactingLine, Reactions
 from lightning_anneal.rules import Rule
 from lightning_anneal.schedules import Schedule
-from lightning_anneal.state import Found, State, read_state
+from lightning_anneal.state import DAMAGE, Found, State, damaged, read_state
 from lightning_anneal.stepping import StepLoop
 from lightning_anneal.targets.path import parse_path
 from lightning_anneal.targets.resolve import Resolved, Roots, has_it, home_of, resolve
@@ -95,6 +96,8 @@ class Engine:
             AnnealError: If a length can't be known.
         """
         found = dict(self.found)
+        self.run = self.run or _planned(horizon)
+        counted = replace(horizon, steps_per_epoch=lambda: self._steps_per_epoch(horizon))
         for rule in self.rules:
             if rule.name not in self._resolved:
                 continue
@@ -107,15 +110,23 @@ class Engine:
             else:
                 found[rule.name] = {"start": starts, "lengths": {}}
             if not isinstance(rule.source, Reaction):
-                lengths = Lengths(rule.name, rule.interval, horizon, dict(found[rule.name]["lengths"]))
+                lengths = Lengths(rule.name, rule.interval, counted, dict(found[rule.name]["lengths"]))
                 rule.source.build(lengths, float(starts[0]) if rule.source.needs_start else None)
                 found[rule.name] = {"start": starts, "lengths": lengths.found}
         self.found = found
-        self.run = self.run or _planned(horizon)
         return found
+
+    def _steps_per_epoch(self, horizon: Horizon) -> float | None:
+        """The steps of an epoch; where the batch size is annealed, with the one that it had at first."""
+        if all(rule.path.split(".")[-1] != "batch_size" for rule in self.rules):
+            return horizon.steps_per_epoch()
+        if self.run.get("steps_per_epoch") is None:
+            self.run["steps_per_epoch"] = horizon.steps_per_epoch()
+        return self.run["steps_per_epoch"]
 
     def find_lengths_again(self, horizon: Horizon) -> None:
         """Find the lengths anew, for a run whose steps have become other ones."""
+        self.run.pop("steps_per_epoch", None)
         self.found = {name: {**entry, "lengths": {}} for name, entry in self.found.items()}
         self.find_starts(horizon)
         self.build(horizon)
@@ -135,20 +146,17 @@ class Engine:
         """
         planned = _planned(horizon)
         relative = [f"{n}.{key.split('=')[0]}" for n, entry in self.found.items() for key in entry["lengths"]]
-        if not relative or not self.run or planned == self.run:
+        other = {key: value for key, value in planned.items() if self.run and value != self.run.get(key)}
+        if not relative or not other:
             return ""
-        were = ", ".join(
-            f"{key} {_or_none(self.run.get(key))} -> {_or_none(value)}"
-            for key, value in planned.items()
-            if value != self.run.get(key)
-        )
+        were = ", ".join(f"{k} {_or_none(self.run.get(k))} -> {_or_none(value)}" for k, value in other.items())
         what = f"the run's length has changed ({were}), which these depend on: {', '.join(relative[:3])}"
         if policy == "error":
             raise AnnealError("on_horizon_change", f"{what}; take 'keep' or 'stretch'")
         if policy == "keep":
             return f"{what}; they stay as they were (on_horizon_change: stretch would let them follow)"
         self.found = {name: {**entry, "lengths": {}} for name, entry in self.found.items()}
-        self.run = planned
+        self.run = {**self.run, **planned}
         return f"{what}; they are found anew"
 
     def build(self, horizon: Horizon) -> None:
@@ -210,13 +218,23 @@ class Engine:
         """The batch size in force, if it is annealed."""
         return None if self.batch_size is None else int(self.batch_size[1].read())
 
-    def largest(self, target: Target) -> float:
-        """The largest value that a target may come to have; infinite where that isn't known."""
+    def largest_batch_size(self) -> float:
+        """The largest batch size to come; infinite where that isn't known."""
+        target = None if self.batch_size is None else self.batch_size[1]
         ends = [line.curve.bounds[1] for line in self._lines if line.target is target]
         for line in self.reactions.lines:
             if line.target is target:
                 ends += [float(value) for value in line.reaction.response.to_come(line.start)]
         return max(ends, default=math.inf)
+
+    def batch_size_at(self, epoch: int) -> int | None:
+        """The batch size that is to be in force in an epoch, if it is annealed."""
+        size = self.batch_size
+        for line in self._every_line() if size is not None else ():
+            if size is not None and line.target is size[1]:
+                value = self.reactions.value(line) if isinstance(line, ReactingLine) else line.value(epoch)
+                return int(line.target.cast(value))
+        return None
 
     @property
     def shadowed(self) -> list[str]:
@@ -339,7 +357,7 @@ class Engine:
 
     def state_dict(self) -> dict[str, Any]:
         """Where the run stands and what was found at its start, as plain values; no value that a rule gives."""
-        return State(self.epoch, self.step_in_force, self.found, self.reactions.progress, self.run).plain()
+        return State(self.epoch, self.step_in_force, self.found, self.reactions.plain(), self.run).plain()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over where a saved run stood. Writes nothing.
@@ -348,9 +366,12 @@ class Engine:
             AnnealError: If it is no such state, or that of a newer version.
         """
         saved = read_state(state, [rule.name for rule in self.rules])
+        try:
+            self.reactions.load_plain(saved.triggers)
+        except DAMAGE as error:
+            raise damaged(error) from None
         self.found = {**{k: v for k, v in self.found.items() if self.bound}, **saved.found}
         self.run = saved.run or self.run
-        self.reactions.load(saved.triggers)
         self.epoch, self.step_in_force = saved.epoch, saved.step
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from lightning_anneal.config import default_rules, read_file, read_rules
 from lightning_anneal.engine import HORIZON_POLICIES, Engine
 from lightning_anneal.errors import AnnealError, quote, suggestion
 from lightning_anneal.targets.resolve import Roots
+from lightning_anneal.triggers.reaction import Reaction
 from lightning_anneal.triggers.settings import SOURCES
 from lightning_anneal.triggers.signals import Reading, as_reading
 
@@ -32,6 +34,9 @@ class AnnealingManager:
         steps_per_epoch: Optimizer steps in an epoch, for rules by step.
         on_horizon_change: What becomes of lengths in per cent when a state is loaded that was saved with other
             `epochs`: ``"keep"`` (the default) those that were found at first, ``"stretch"`` them, or ``"error"``.
+
+    The value that a trigger starts from, ``values[current_index]``, is in force as soon as the manager is made; that of
+    a schedule with the first `step`.
 
     Raises:
         AnnealError: For anything wrong with the config or its paths; nothing is changed then.
@@ -64,6 +69,8 @@ class AnnealingManager:
             if rule.as_tensor:
                 what = "is for a Lightning fit; put a 0-d tensor in that place yourself, and it is filled in place"
                 raise AnnealError(f"{rule.name}.as_tensor", what)
+            if isinstance(rule.source, Reaction) and rule.source.extend_training:
+                raise AnnealError(f"{rule.name}.extend_training", "is for a Lightning fit, whose stop it takes back")
         per_epoch = None if steps_per_epoch is None else positive("steps_per_epoch", steps_per_epoch)
         self._horizon = Horizon(None if epochs is None else positive("epochs", epochs), None, lambda: per_epoch)
         self._policy = choice("on_horizon_change", on_horizon_change, HORIZON_POLICIES)
@@ -72,6 +79,7 @@ class AnnealingManager:
         self._engine.find_targets(_roots({} if objects is None else objects, owner))
         self._engine.find_starts(self._horizon)
         self._engine.build(self._horizon)
+        # A loop may call `step` after its first epoch only: what triggers start from is in force before it.
         self._engine.apply_reactions()
 
     @property
@@ -162,6 +170,10 @@ class AnnealingManager:
             meant = suggestion(key, SOURCES) if str(key).startswith(("early_", "lr_sched")) else ""
             if key not in SOURCES and key not in monitors and "did you mean" in meant:
                 raise AnnealError("metrics", f"unknown source {quote(key)}{meant}")
+        for monitor in filter(None, monitors):
+            near = get_close_matches(monitor, map(str, metrics), n=1, cutoff=0.85)
+            if monitor not in metrics and near:
+                raise AnnealError("metrics", f"no {quote(monitor)}, which a trigger watches, but {quote(near[0])}")
         keys = {n: r.monitor if r.watches == "metric" else r.source for n, r in reactions.items()}
         return {
             name: replace(as_reading(f"metrics.{key}", metrics[key]), note=reactions[name].monitor or "")
@@ -183,7 +195,8 @@ def _annealing_params(config: Any) -> tuple[Any, Any]:
         config = read_file(config)
     if not isinstance(config, Mapping):
         if not hasattr(config, "annealing_params"):
-            raise AnnealError("config", f"{type(config).__name__} has no annealing_params")
+            what = f"{type(config).__name__} has no annealing_params; give an object or a mapping that has"
+            raise AnnealError("config", what)
         return config.annealing_params, config
     if "annealing_params" in config:
         return config["annealing_params"], config

@@ -14,6 +14,7 @@ from lightning_anneal.targets.ranges import check_range
 from lightning_anneal.targets.resolve import Resolved
 from lightning_anneal.targets.target import Target
 from lightning_anneal.triggers.reaction import Progress, Reaction
+from lightning_anneal.triggers.responses import Multiply
 from lightning_anneal.triggers.signals import Reading
 
 # How many firings ahead the values for an int are tried for fractions.
@@ -97,15 +98,31 @@ class Reactions:
         """Keep in mind the count that a stop was asked for at and taken back, until the next poll."""
         self.progress[name] = replace(self.progress[name], peak=count)
 
-    def rebase(self, name: str, rates: tuple[float, ...]) -> None:
-        """Take these learning rates for those of the last poll, so that an own write is no drop."""
+    def rescale(self, name: str, factor: float) -> None:
+        """Take the learning rates of the last poll times a factor, so that an own write is no drop."""
         seen = self.progress[name].seen
         if seen is not None:
-            self.progress[name] = replace(self.progress[name], seen=replace(seen, rates=rates))
+            scaled = tuple(rate * factor for rate in seen.rates)
+            self.progress[name] = replace(self.progress[name], seen=replace(seen, rates=scaled))
 
     def load(self, progress: Mapping[str, Progress]) -> None:
         """Go on from here; a rule that isn't in it begins."""
         self.progress = {name: progress.get(name, Progress()) for name in self.by_name}
+
+    def plain(self) -> dict[str, Any]:
+        """As plain values, for a checkpoint."""
+        return {
+            name: {"watches": _watched(self.by_name[name]), **progress.plain()}
+            for name, progress in self.progress.items()
+        }
+
+    def load_plain(self, state: Mapping[str, Any]) -> None:
+        """Go on from the plain values of a checkpoint. A rule that now watches something else has seen nothing yet."""
+        progress = {name: Progress.of(f"checkpoint.{name}", state[name]) for name in self.by_name if name in state}
+        for name in progress:
+            if state[name].get("watches") != _watched(self.by_name[name]):
+                progress[name] = Progress(progress[name].firings)
+        self.load(progress)
 
     def settle(self, readings: Mapping[str, Reading]) -> None:
         """Take what stands at the start for the last poll, where there was none: what has been before is no event."""
@@ -115,12 +132,18 @@ class Reactions:
                 self.progress[name] = replace(self.by_name[name].after(progress, reading), firings=0, rest=0)
 
 
+def _watched(reaction: Reaction) -> str:
+    return reaction.source if reaction.monitor is None else f"{reaction.source} {reaction.monitor}"
+
+
 def _check(line: ReactingLine, resolved: Resolved) -> None:
     target, response = line.target, line.reaction.response
     if response.kind is not target.kind:
         names = {bool: ("true or false", "booleans"), str: ("a string", "strings"), float: ("a number", "numbers")}
         what = f"holds {names[target.kind][0]}, and its values are {names[response.kind][1]}"
-        raise AnnealError(target.name, what)
+        raise AnnealError(target.name, f"{what}; give {names[target.kind][1]}")
+    if isinstance(response, Multiply):
+        response.check(line.rule.name, float(line.start))
     values = response.to_come(line.start)
     if target.kind is float:
         numbers = [float(value) for value in values]

@@ -9,12 +9,20 @@ from typing import Any
 
 from lightning_anneal.checks import Value, number
 from lightning_anneal.errors import AnnealError
-from lightning_anneal.triggers.reaction import Progress
 
 VERSION = 2
 
 Found = dict[str, dict[str, Any]]
 """By rule: the ``start`` values and the ``lengths`` that were found at the first fit start."""
+
+
+DAMAGE = (KeyError, TypeError, AttributeError, ValueError, OverflowError)
+"""What reading a damaged state may raise."""
+
+
+def damaged(error: Exception) -> AnnealError:
+    """The one line for a state that can't be read."""
+    return AnnealError("checkpoint", f"the annealing state is damaged ({type(error).__name__}: {error})")
 
 
 @dataclass
@@ -25,14 +33,14 @@ class State:
         epoch: The epoch in force.
         step: The optimizer step in force.
         found: What was found at the first fit start.
-        triggers: How far each reaction has come.
+        triggers: How far each reaction has come, as plain values.
         run: The length of the run, by ``max_epochs`` and ``max_steps``, that lengths in per cent were found with.
     """
 
     epoch: int
     step: int
     found: Found = field(default_factory=dict)
-    triggers: dict[str, Progress] = field(default_factory=dict)
+    triggers: dict[str, Any] = field(default_factory=dict)
     run: dict[str, float | None] = field(default_factory=dict)
 
     def plain(self) -> dict[str, Any]:
@@ -45,7 +53,7 @@ class State:
             "run": dict(self.run),
         }
         if self.triggers:
-            state["triggers"] = {name: progress.plain() for name, progress in self.triggers.items()}
+            state["triggers"] = self.triggers
         return state
 
 
@@ -70,12 +78,11 @@ def read_state(state: object, names: Sequence[str]) -> State:
             }
             for name, entry in state["found"].items()
         }
-        # Version 1 had no triggers.
-        triggers = {n: Progress.of(f"checkpoint.{n}", p) for n, p in state.get("triggers", {}).items() if n in names}
         run = {str(k): None if v is None else number(f"checkpoint.{k}", v) for k, v in state.get("run", {}).items()}
-        saved = State(int(state["epoch"]), int(state["step"]), found, triggers, run)
-    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
-        raise AnnealError("checkpoint", f"the annealing state is damaged ({type(error).__name__}: {error})") from None
+        # Version 1 had no triggers.
+        saved = State(int(state["epoch"]), int(state["step"]), found, dict(state.get("triggers", {})), run)
+    except DAMAGE as error:
+        raise damaged(error) from None
     added, dropped = [n for n in names if n not in found], [n for n in found if n not in names]
     if found and (added or dropped):
         told = [f"{what}: {', '.join(which)}" for what, which in (("added", added), ("dropped", dropped)) if which]

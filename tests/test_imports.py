@@ -72,7 +72,7 @@ LAYERS = {
     "report": {"checks"},
     "callbacks": {
         *("errors", "checks", "clock", "config", "recipes", "rules", "schedules", "targets", "triggers"),
-        *("audit", "changes", "engine", "reactions", "sync", "report"),
+        *("audit", "changes", "engine", "reactions", "state", "sync", "report"),
     },
     "overrides": {"errors"},
     "callback_configs": {"errors", "callbacks", ""},

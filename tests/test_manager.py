@@ -145,7 +145,7 @@ def test_what_settles_is_dropped_from_the_loop() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: AnnealingManager(3), "config: int has no annealing_params"),
+        (lambda: AnnealingManager(3), "config: int has no annealing_params; give an object or a mapping that has"),
         (lambda: AnnealingManager("nowhere.yaml"), "'nowhere.yaml': no such file"),
         (lambda: AnnealingManager({"beta": RAMP}), "beta: there is no model here; give objects={\"model\": ...}, or an "
          "object in the settings"),

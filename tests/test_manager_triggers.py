@@ -257,8 +257,20 @@ def test_the_state_in_full() -> None:
         "found": {"a": {"start": [1.0], "lengths": {}}, "b": {"start": [8.0], "lengths": {}}},
         "run": {"max_epochs": None, "max_steps": None},
         "triggers": {
-            "a": {"firings": 1, "rest": 0, "peak": None, "seen": {"level": 2.0, "best": None, "bad": 0, "rates": []}},
-            "b": {"firings": 1, "rest": 0, "peak": None, "seen": {"level": 1.0, "best": 5.0, "bad": 0, "rates": []}},
+            "a": {
+                "watches": "early_stopper_counter",
+                "firings": 1,
+                "rest": 0,
+                "peak": None,
+                "seen": {"level": 2.0, "best": None, "bad": 0, "rates": []},
+            },
+            "b": {
+                "watches": "metric_plateau val_loss",
+                "firings": 1,
+                "rest": 0,
+                "peak": None,
+                "seen": {"level": 1.0, "best": 5.0, "bad": 0, "rates": []},
+            },
         },
     }
     kept = json.dumps(state)
@@ -343,12 +355,12 @@ def test_a_value_that_cant_be_moves_nothing() -> None:
 @pytest.mark.parametrize(
     ("start", "given", "message"),
     [
-        (True, {"values": [0, 1]}, "x: holds true or false, and its values are numbers"),
-        (True, {"multiply": 0.5}, "x: holds true or false, and its values are numbers"),
-        (1.0, {"values": [True, False]}, "x: holds a number, and its values are booleans"),
-        (1.0, {"values": ["low"]}, "x: holds a number, and its values are strings"),
-        ("low", {"values": [1]}, "x: holds a string, and its values are numbers"),
-        ("low", {"multiply": 0.5}, "x: holds a string, and its values are numbers"),
+        (True, {"values": [0, 1]}, "x: holds true or false, and its values are numbers; give booleans"),
+        (True, {"multiply": 0.5}, "x: holds true or false, and its values are numbers; give booleans"),
+        (1.0, {"values": [True, False]}, "x: holds a number, and its values are booleans; give numbers"),
+        (1.0, {"values": ["low"]}, "x: holds a number, and its values are strings; give numbers"),
+        ("low", {"values": [1]}, "x: holds a string, and its values are numbers; give strings"),
+        ("low", {"multiply": 0.5}, "x: holds a string, and its values are numbers; give strings"),
         (None, {"values": [1]}, "x: is None; give it a number to start from"),
         (3, {"values": [1, 1.5]}, "x: holds an int and would get 1.5; write 3.0 in the module, or set round: true"),
         # 8, 4, 2, 1, and then a half: known from the start.
@@ -387,7 +399,7 @@ def test_values_out_of_range(path: str, given: dict[str, Any], message: str) -> 
         ({"annealing_params": None},
          "annealing_params: none given, and dict has neither 'reg_param' nor 'contrastive_weight'"),
         (SimpleNamespace(annealing_params=None, reg_param=None), "reg_param: is None; give it a number to start from"),
-        (SimpleNamespace(annealing_params=None, reg_param="auto"), "reg_param: holds a string, and its values are numbers"),
+        (SimpleNamespace(annealing_params=None, reg_param="auto"), "reg_param: holds a string, and its values are numbers; give strings"),
         (SimpleNamespace(annealing_params=None, reg_param=0),
          "reg_param: holds an int and would get 0.001; write 0.0 in the module, or set round: true"),
     ],

@@ -20,12 +20,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import LearningRateMonitor
+from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor
 from lightning.pytorch.utilities import rank_zero_warn
 
 from lightning_anneal import report
 from lightning_anneal.audit import Audit
-from lightning_anneal.callbacks.loaders import rebuild_train_loaders, scale_rates, scaled_names
+from lightning_anneal.callbacks.loaders import check_size, rebuild_train_loaders, scale_rates, scaled_names
 from lightning_anneal.callbacks.poll import Poll
 from lightning_anneal.callbacks.pruning import prune_unused_hooks
 from lightning_anneal.callbacks.run import horizon_of, roots_of
@@ -160,12 +160,12 @@ class RuleCallback(Callback):
             written = engine.write_batch_size()
             # Any rank's: the loaders are made by all ranks together.
             if trainer.strategy.reduce_boolean_decision(written, all=False):
-                rebuild_train_loaders(trainer)
+                rebuild_train_loaders(trainer, engine)
                 engine.find_lengths_again(horizon_of(trainer))
         self._step_names = frozenset(engine.names("step"))
         engine.make_tensors(pl_module.device)
         engine.go_to(engine.epoch, engine.step_in_force, tell=not self._has_state)
-        self._stops.wrap(self._poll.stoppers, engine.reactions)
+        self._stops.wrap(self._poll.stoppers, engine.reactions, self._note_stop)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._bind_again(trainer, pl_module)
@@ -177,7 +177,9 @@ class RuleCallback(Callback):
             steps.done = trainer.global_step // max(1, len(trainer.optimizers))
         if trainer.is_global_zero:
             names = [*(target.name for target in engine.targets), *scaled_names(trainer, engine)]
-            self._audit.open(report.log_folder(trainer), names, steps.done, begins=first)
+            folder = report.log_folder(trainer)
+            anew = first and not any(callback._audit.writes_to(folder) for callback in _ours(trainer))
+            self._audit.open(folder, names, steps.done, begins=first, anew=anew)
         if self._watching:
             self._poll.begin(trainer, engine.reactions)
         self._begin_epoch(trainer, steps.done)
@@ -193,9 +195,7 @@ class RuleCallback(Callback):
         self._has_state = True
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._groups != _group_ids(trainer):
-            self._bind_again(trainer, pl_module)
-            self._engine.go_to_step(self._engine.step_in_force)
+        self._find_new_groups(trainer, pl_module)
         if self._poll.pending:
             self._look(trainer, epoch_ended=True)
         self._begin_epoch(trainer, self._steps.count(trainer))
@@ -204,6 +204,8 @@ class RuleCallback(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         steps = self._steps
+        if batch_idx == 0:
+            self._find_new_groups(trainer, pl_module)  # a callback behind this one may have added some
         moved = steps.moved(trainer)
         if moved:
             self._engine.start_step(steps.done)
@@ -273,8 +275,12 @@ class RuleCallback(Callback):
 
     def _others(self, trainer: Trainer) -> dict[str, Engine]:
         """What the Trainer's other annealing callbacks drive."""
-        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-        return {c.state_key: c._engine for c in callbacks if isinstance(c, RuleCallback) and c is not self}
+        return {callback.state_key: callback._engine for callback in _ours(trainer) if callback is not self}
+
+    def _note_stop(self, trainer: Trainer, stopper: EarlyStopping, count: int) -> None:
+        """Let every rule that watches a stopper know of a stop that was taken back."""
+        for callback in _ours(trainer):
+            callback._poll.note_stop(stopper, count, callback._engine.reactions)
 
     def _note_aloud(self, change: Change) -> None:
         self._audit.add(change)
@@ -302,13 +308,16 @@ class RuleCallback(Callback):
 
     def _begin_epoch(self, trainer: Trainer, step: int) -> None:
         """Put in force what holds during an epoch; another batch size takes new loaders."""
-        engine = self._engine
-        size = engine.batch_size_now
-        engine.start_epoch(trainer.current_epoch, step)
+        engine, epoch = self._engine, trainer.current_epoch
+        size, to_come = engine.batch_size_now, engine.batch_size_at(epoch)
+        if size is not None and to_come is not None and to_come != size:
+            check_size(trainer, "batch_size", to_come)
+        engine.start_epoch(epoch, step)
         if size is not None and engine.batch_size_now != size:
-            rebuild_train_loaders(trainer)
-            scale_rates(trainer, engine, size, step)
-            self._poll.forget_rates(trainer, engine.reactions)
+            rebuild_train_loaders(trainer, engine)
+            factor = scale_rates(trainer, engine, size, step)
+            for callback in _ours(trainer):
+                callback._poll.note_scaling(trainer, callback._engine.reactions, factor)
 
     def _restore_batch_size(self, trainer: Trainer) -> None:
         """Put the batch size of the checkpoint in force before loaders are made and the run's length is asked for."""
@@ -349,6 +358,12 @@ class RuleCallback(Callback):
             engine.make_tensors(pl_module.device)
             engine.go_to(engine.epoch, engine.step_in_force)
 
+    def _find_new_groups(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Parameter groups that were added meanwhile get their values, too."""
+        if self._groups != _group_ids(trainer):
+            self._bind_again(trainer, pl_module)
+            self._engine.go_to(self._engine.epoch, self._engine.step_in_force)
+
     def _show(self, trainer: Trainer) -> None:
         if self._prog_bar:
             report.show(trainer, self._engine.values_of(self._prog_bar))
@@ -357,7 +372,8 @@ class RuleCallback(Callback):
         if self._trainer is not None:
             self._steps.settle(self._trainer)
         self._stops.release()
-        self._poll.release()
+        if self._trainer is not None and self._watching:
+            self._poll.release(self._trainer)
         self._audit.close()
         self._engine.release()
         if self._fit_state is not None:
@@ -365,6 +381,12 @@ class RuleCallback(Callback):
             self._fit_state = None
         self._trainer = self._fits_next = None
         self._groups = []
+
+
+def _ours(trainer: Trainer) -> list[RuleCallback]:
+    """The annealing callbacks of a Trainer."""
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    return [callback for callback in callbacks if isinstance(callback, RuleCallback)]
 
 
 def _group_ids(trainer: Trainer) -> list[int]:

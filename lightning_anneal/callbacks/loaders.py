@@ -7,32 +7,39 @@ by Lightning, which also gives them their samplers under DDP.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from lightning.pytorch import Trainer
+from lightning.pytorch.utilities import CombinedLoader
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.utils.data import DataLoader, IterableDataset
 
 from lightning_anneal.changes import Change
 from lightning_anneal.engine import Engine
 from lightning_anneal.errors import AnnealError
+from lightning_anneal.triggers.reaction import Reaction
 
 
-def rebuild_train_loaders(trainer: Trainer) -> None:
+def rebuild_train_loaders(trainer: Trainer, engine: Engine) -> None:
     """Make the training loaders anew, now, for a batch size that has just been written.
 
     ``reload_dataloaders_every_n_epochs`` is the public way. -1 stands for "again, although it was this epoch", which
     is so in epoch 0 and where the user reloads in every epoch. By ``on_train_epoch_start`` Lightning has told the
     samplers which epoch it is, so the new ones are told here.
     """
+    clock = getattr(trainer, "_last_val_time", None)
     every_n = trainer.reload_dataloaders_every_n_epochs  # type: ignore[attr-defined]
     trainer.reload_dataloaders_every_n_epochs = -1  # type: ignore[attr-defined]
     try:
         trainer.fit_loop.setup_data()
     finally:
         trainer.reload_dataloaders_every_n_epochs = every_n  # type: ignore[attr-defined]
+        if clock is not None:
+            # Validation by the clock would begin to wait anew.
+            trainer._last_val_time = clock  # type: ignore[attr-defined]
+    check_reached(trainer, engine)
     for loader in train_loaders(trainer):
         samplers: list[Any] = [getattr(loader, "sampler", None), getattr(loader, "batch_sampler", None)]
         for sampler in samplers:
@@ -42,7 +49,8 @@ def rebuild_train_loaders(trainer: Trainer) -> None:
 
 def train_loaders(trainer: Trainer) -> list[Any]:
     """The training loaders, out of whatever mapping or list they are in."""
-    return list(_flat(trainer.train_dataloader))
+    loaders = trainer.train_dataloader
+    return [] if loaders is None else CombinedLoader(loaders, "max_size_cycle").flattened
 
 
 def check_loaders(trainer: Trainer, engine: Engine) -> None:
@@ -54,38 +62,59 @@ def check_loaders(trainer: Trainer, engine: Engine) -> None:
     """
     if engine.batch_size is None:
         return
-    _, target = engine.batch_size
+    rule, target = engine.batch_size
     trainer.fit_loop.setup_data()
-    loaders = train_loaders(trainer)
-    sizes = [getattr(loader, "batch_size", None) for loader in loaders]
-    if target.read() not in sizes:
-        what = f"the training loader has a batch size of {sizes[0]}, not {target.read()}"
-        raise AnnealError(target.name, f"{what}; make it with batch_size=self.batch_size")
-    for loader in loaders:
-        if isinstance(loader.dataset, IterableDataset) and isinstance(loader.dataset, Iterator):
-            kind = type(loader.dataset).__name__
+    check_reached(trainer, engine)
+    for loader in train_loaders(trainer):
+        dataset = getattr(loader, "dataset", None)
+        if isinstance(dataset, IterableDataset) and isinstance(dataset, Iterator):
+            kind = type(dataset).__name__
             raise AnnealError(target.name, f"{kind} is an iterator, which a new loader can't read from the beginning")
-        largest = engine.largest(target)
-        if largest < math.inf:
-            _check_count(trainer, target.name, int(largest), _batches(trainer, loader, int(largest)))
+    largest = engine.largest_batch_size()
+    if largest < math.inf:
+        check_size(trainer, target.name, int(largest))
+    elif isinstance(rule.source, Reaction):
+        raise AnnealError(f"{rule.name}.max_value", "missing; a batch size can't grow without end")
 
 
-def _check_count(trainer: Trainer, name: str, size: int, batches: float) -> None:
+def check_reached(trainer: Trainer, engine: Engine) -> None:
+    """Refuse loaders that don't have the batch size which is in force.
+
+    Raises:
+        AnnealError: If none of them has.
+    """
+    if engine.batch_size is None:
+        return
+    _, target = engine.batch_size
+    loaders = train_loaders(trainer)
+    sizes = [_batch_size(loader) for loader in loaders]
+    if not loaders or target.read() in sizes:
+        return
+    if sizes[0] is None:
+        what = f"the training data comes as {type(loaders[0]).__name__}, which has no batch_size"
+        raise AnnealError(target.name, f"{what}; return a DataLoader made with batch_size=self.batch_size")
+    what = f"the training loader has a batch size of {sizes[0]}, not {target.read()}"
+    raise AnnealError(target.name, f"{what}; make it with batch_size=self.batch_size")
+
+
+def check_size(trainer: Trainer, name: str, size: int) -> None:
     """Refuse a batch size that leaves no batch, or fewer than ``val_check_interval`` counts.
 
     Raises:
         AnnealError: If it does.
     """
-    if batches < 1:
+    batches = min((_batches(trainer, loader, size) for loader in train_loaders(trainer)), default=math.inf)
+    if batches < 1 and trainer.limit_train_batches != 0:
         raise AnnealError(name, f"a batch size of {size} leaves no batch to train on")
-    interval = trainer.val_check_interval
+    # There is none where validation goes by the clock.
+    interval: Any = getattr(trainer, "val_check_interval", None)
     by_batches = isinstance(interval, int) and trainer.check_val_every_n_epoch is not None
     if by_batches and interval > batches and trainer.enable_validation:
         what = f"a batch size of {size} makes {batches:g} batches, fewer than val_check_interval={interval}"
         raise AnnealError(name, f"{what}; give that as a fraction")
 
 
-def scale_rates(trainer: Trainer, engine: Engine, old: int, step: int) -> None:
+def scale_rates(trainer: Trainer, engine: Engine, old: int, step: int) -> float:
     """Scale every learning rate with the batch size, if its rule says so, and tell of it.
 
     Linear: Goyal et al., Accurate, Large Minibatch SGD (2017). Square root: Krizhevsky, One weird trick (2014), and for
@@ -96,10 +125,13 @@ def scale_rates(trainer: Trainer, engine: Engine, old: int, step: int) -> None:
         engine: What has changed the batch size.
         old: The batch size before.
         step: The optimizer step that is the first to see the new one.
+
+    Returns:
+        The factor.
     """
     names = scaled_names(trainer, engine)
     if not names or engine.batch_size is None:
-        return
+        return 1.0
     rule, target = engine.batch_size
     ratio = float(target.read()) / old
     factor = ratio if rule.scale_lr == "linear" else math.sqrt(ratio)
@@ -112,14 +144,16 @@ def scale_rates(trainer: Trainer, engine: Engine, old: int, step: int) -> None:
         else:
             group["lr"] = before * factor
         engine.on_change(Change(engine.epoch, step, name, before, before * factor, why))
+    return factor
 
 
 def scaled_names(trainer: Trainer, engine: Engine) -> list[str]:
     """What the learning rates are called that follow the batch size."""
     if engine.batch_size is None or engine.batch_size[0].scale_lr is None:
         return []
+    several = len(trainer.optimizers) > 1
     return [
-        f"optimizers.{i}.param_groups.{j}.lr"
+        f"{f'optimizers.{i}' if several else 'optimizer'}.param_groups.{j}.lr"
         for i, optimizer in enumerate(trainer.optimizers)
         for j in range(len(optimizer.param_groups))
     ]
@@ -144,6 +178,11 @@ def check_scaling(trainer: Trainer, engine: Engine) -> None:
             raise AnnealError(f"{rule.name}.scale_lr", f"'{target.name}' anneals the learning rate; keep one of them")
 
 
+def _batch_size(loader: Any) -> int | None:
+    own: int | None = getattr(loader, "batch_size", None)
+    return own if own is not None else getattr(getattr(loader, "batch_sampler", None), "batch_size", None)
+
+
 def _batches(trainer: Trainer, loader: Any, size: int) -> float:
     """How many batches of this size an epoch would have."""
     if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset):
@@ -152,13 +191,3 @@ def _batches(trainer: Trainer, loader: Any, size: int) -> float:
     batches = samples // size if loader.drop_last else math.ceil(samples / size)
     limit = trainer.limit_train_batches
     return min(batches, limit) if isinstance(limit, int) else int(batches * limit)
-
-
-def _flat(loaders: Any) -> Iterator[Any]:
-    if isinstance(loaders, Mapping):
-        loaders = list(loaders.values())
-    if isinstance(loaders, list | tuple):
-        for each in loaders:
-            yield from _flat(each)
-    elif loaders is not None:
-        yield loaders

@@ -22,6 +22,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from lightning_anneal.errors import AnnealError, quote, suggestion
 from lightning_anneal.reactions import Reactions
 from lightning_anneal.rules import Rule
+from lightning_anneal.state import DAMAGE, damaged
 from lightning_anneal.triggers.reaction import Reaction
 from lightning_anneal.triggers.signals import Reading
 
@@ -36,7 +37,9 @@ class Poll:
     """
 
     def __init__(self, rules: Iterable[Rule]) -> None:
+        rules = tuple(rules)
         self._reactions = {rule.name: rule.source for rule in rules if isinstance(rule.source, Reaction)}
+        self._defaults = [rule.name for rule in rules if rule.optional]
         self._metrics = {name: r.monitor for name, r in self._reactions.items() if r.watches == "metric" and r.monitor}
         self.forget()
 
@@ -59,8 +62,9 @@ class Poll:
     def __bool__(self) -> bool:
         return bool(self._reactions)
 
-    def release(self) -> None:
-        """Let go of the run's objects."""
+    def release(self, trainer: Trainer) -> None:
+        """Let go of the run's objects, but keep what is still to be looked at: another fit may follow."""
+        self.load(self.state(trainer))
         self.stoppers, self._plateaus, self._by_step, self._bound = {}, {}, [], []
 
     # -- binding to a run -----------------------------------------------------------------------------------------
@@ -73,11 +77,26 @@ class Poll:
         """
         reactions = {name: self._reactions[name] for name in names if name in self._reactions}
         self._bound = list(reactions)
-        self.stoppers = {n: _stopper(trainer, n, r) for n, r in reactions.items() if r.watches == "stopper"}
-        self._plateaus = {n: _plateaus(trainer, n, r) for n, r in reactions.items() if r.watches == "lr"}
+        self.stoppers = {n: self._stopper(trainer, n, r) for n, r in reactions.items() if r.watches == "stopper"}
+        configs = {n: _plateaus(trainer, n, r) for n, r in reactions.items() if r.watches == "lr"}
+        self._plateaus = {name: [config.scheduler for config in found] for name, found in configs.items()}
         by_hand = not trainer.lightning_module.automatic_optimization
-        watched = {id(config): config for configs in self._plateaus.values() for config in configs}.values()
+        watched = {id(config): config for found in configs.values() for config in found}.values()
         self._by_step = [config.scheduler for config in watched if by_hand or config.interval == "step"]
+        for scheduler in self._by_step:
+            if not hasattr(scheduler, "last_epoch"):
+                kind, name = type(scheduler).__name__, next(iter(self._plateaus))
+                what = f"{kind} doesn't count its steps in last_epoch; give it interval 'epoch'"
+                raise AnnealError(f"{name}.trigger_source", what)
+
+    def _stopper(self, trainer: Trainer, name: str, reaction: Reaction) -> EarlyStopping:
+        try:
+            return _stopper(trainer, name, reaction)
+        except AnnealError as error:
+            if name not in self._defaults:
+                raise
+            what = f"none given, and by default {name} waits for EarlyStopping: {error.what}"
+            raise AnnealError("annealing_params", what) from None
 
     def begin(self, trainer: Trainer, reactions: Reactions) -> None:
         """Take what stands when training starts for the past of every rule that has none."""
@@ -86,11 +105,19 @@ class Poll:
         reactions.settle({name: reading for name, reading in seen.items() if reading is not None})
         self._plateau_steps = self._steps()
         self._recorded = 0
+        self._validated = False
 
-    def forget_rates(self, trainer: Trainer, reactions: Reactions) -> None:
-        """Take the learning rates as they are for those of the last look: this callback has changed them itself."""
+    def note_scaling(self, trainer: Trainer, reactions: Reactions, factor: float) -> None:
+        """Take the rates of the last look times a factor, which an annealing callback has just put on all of them."""
         for name in self._plateaus:
-            reactions.rebase(name, self._rates(trainer, name).rates)
+            reactions.rescale(name, factor)
+        self._recorded = _records(trainer)
+
+    def note_stop(self, stopper: EarlyStopping, count: int, reactions: Reactions) -> None:
+        """A stop that was asked for at this count is taken back, which the rules of that stopper are still to see."""
+        for name, watched in self.stoppers.items():
+            if watched is stopper:
+                reactions.note_stop(name, count)
 
     # -- when -----------------------------------------------------------------------------------------------------
 
@@ -125,8 +152,7 @@ class Poll:
                 reading = self._look(trainer, name, reactions)
                 if reading is not None:
                     readings[name] = reading
-        monitor = _monitor_of(trainer)
-        self._recorded = 0 if monitor is None else _records(monitor)
+        self._recorded = _records(trainer)
         absent = {
             n: m
             for n, m in self._metrics.items()
@@ -166,13 +192,16 @@ class Poll:
         return self._metric(trainer, name)
 
     def _rates(self, trainer: Trainer, name: str) -> Reading:
-        groups = [group for config in self._plateaus[name] for group in config.scheduler.optimizer.param_groups]
+        # StochasticWeightAveraging puts another scheduler in the place of a plateau scheduler.
+        there = [config.scheduler for config in trainer.lr_scheduler_configs]
+        schedulers = [scheduler for scheduler in self._plateaus[name] if scheduler in there]
+        groups = [group for scheduler in schedulers for group in scheduler.optimizer.param_groups]
         return Reading(rates=tuple(float(group["lr"]) for group in groups), recorded=self._record(trainer, groups))
 
     def _record(self, trainer: Trainer, groups: list[Any]) -> tuple[float, ...]:
         """What LearningRateMonitor has recorded of these groups since the last look."""
         monitor = _monitor_of(trainer)
-        if monitor is None or _records(monitor) <= self._recorded:
+        if monitor is None or _records(trainer) <= self._recorded:
             return ()
         # Its record is in the order of the schedulers' optimizers, one list for each group.
         optimizers = list(dict.fromkeys(config.scheduler.optimizer for config in trainer.lr_scheduler_configs))
@@ -210,8 +239,11 @@ class Poll:
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Go on where a saved run stood."""
-        self.pending = bool(state.get("pending", False))
-        self._saved = {str(name): float(value) for name, value in state.get("metrics", {}).items()}
+        try:
+            self.pending = bool(state.get("pending", False))
+            self._saved = {str(name): float(value) for name, value in state.get("metrics", {}).items()}
+        except DAMAGE as error:
+            raise damaged(error) from None
 
 
 def _stopper(trainer: Trainer, name: str, reaction: Reaction) -> EarlyStopping:
@@ -241,9 +273,10 @@ def _plateaus(trainer: Trainer, name: str, reaction: Reaction) -> list[Any]:
         raise AnnealError(f"{name}.trigger_source", what)
     if reaction.monitor is None:
         return plateaus
-    meant = [config for config in plateaus if config.monitor == reaction.monitor]
+    # In manual optimization Lightning keeps no monitor, but a name.
+    meant = [config for config in plateaus if reaction.monitor in (config.monitor, config.name)]
     if not meant:
-        known = suggestion(reaction.monitor, [config.monitor for config in plateaus])
+        known = suggestion(reaction.monitor, filter(None, (config.monitor or config.name for config in plateaus)))
         raise AnnealError(f"{name}.monitor", f"no plateau scheduler watches {quote(reaction.monitor)}{known}")
     return meant
 
@@ -270,8 +303,9 @@ def _monitor_of(trainer: Trainer) -> LearningRateMonitor | None:
     return next((c for c in callbacks if isinstance(c, LearningRateMonitor)), None)
 
 
-def _records(monitor: LearningRateMonitor) -> int:
-    return sum(map(len, monitor.lrs.values()))
+def _records(trainer: Trainer) -> int:
+    monitor = _monitor_of(trainer)
+    return 0 if monitor is None else sum(map(len, monitor.lrs.values()))
 
 
 def _same(value: Any, held: Any) -> bool:

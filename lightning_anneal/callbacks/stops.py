@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 
 from lightning_anneal.changes import log
@@ -20,42 +20,56 @@ from lightning_anneal.reactions import Reactions
 from lightning_anneal.sync import agree
 
 _HOOKS = ("on_train_epoch_end", "on_validation_end")
+_OTHER_HOOKS = ("on_train_batch_end", "on_validation_epoch_end")
+"""Where a subclass of EarlyStopping may check besides."""
+
+Note = Callable[[Trainer, EarlyStopping, int], None]
 
 
 class StopTaker:
     """Wraps stoppers, until `release`."""
 
     def __init__(self) -> None:
-        self._wrapped: list[EarlyStopping] = []
+        self._wrapped: list[tuple[EarlyStopping, str, Any]] = []
 
-    def wrap(self, stoppers: dict[str, EarlyStopping], reactions: Reactions) -> None:
-        """Take back the stops of these stoppers (by rule) while a rule that extends training has values left."""
+    def wrap(self, stoppers: dict[str, EarlyStopping], reactions: Reactions, note: Note) -> None:
+        """Take back the stops of these stoppers while a rule that extends training has values left.
+
+        Args:
+            stoppers: By rule, the stopper it watches.
+            reactions: How far the rules have come.
+            note: Called with the trainer, a stopper and its count when a stop is taken back.
+        """
         self.release()
-        names: dict[int, list[str]] = {}
+        extending: dict[EarlyStopping, list[str]] = {}
         for name, stopper in stoppers.items():
-            names.setdefault(id(stopper), []).append(name)
-            if reactions.by_name[name].extend_training and stopper not in self._wrapped:
-                self._wrapped.append(stopper)
-        for stopper in self._wrapped:
-            for hook in _HOOKS:
-                setattr(stopper, hook, _wrapper(stopper, getattr(stopper, hook), names[id(stopper)], reactions))
+            if reactions.by_name[name].extend_training:
+                extending.setdefault(stopper, []).append(name)
+        for stopper, names in extending.items():
+            for hook in (*_HOOKS, *(hook for hook in _OTHER_HOOKS if _overrides(stopper, hook))):
+                self._wrapped.append((stopper, hook, vars(stopper).get(hook)))
+                setattr(stopper, hook, _wrapper(stopper, getattr(stopper, hook), names, reactions, note))
 
     def release(self) -> None:
         """Give the stoppers their own hooks back."""
-        for stopper in self._wrapped:
-            for hook in _HOOKS:
+        for stopper, hook, own in reversed(self._wrapped):
+            if own is None:
                 vars(stopper).pop(hook, None)
+            else:
+                setattr(stopper, hook, own)
         self._wrapped = []
 
 
-def _wrapper(
-    stopper: EarlyStopping, check: Callable[..., None], names: list[str], reactions: Reactions
-) -> Callable[[Trainer, LightningModule], None]:
-    extending = [name for name in names if reactions.by_name[name].extend_training]
+def _overrides(stopper: EarlyStopping, hook: str) -> bool:
+    return getattr(type(stopper), hook) is not getattr(Callback, hook)
 
-    def hook(trainer: Trainer, pl_module: LightningModule) -> None:
+
+def _wrapper(
+    stopper: EarlyStopping, check: Callable[..., None], names: list[str], reactions: Reactions, note: Note
+) -> Callable[..., None]:
+    def hook(trainer: Trainer, *args: Any) -> None:
         asked_before, count_before = trainer.should_stop, stopper.wait_count
-        check(trainer, pl_module)
+        check(trainer, *args)
         if trainer.sanity_checking or (not trainer.training and not trainer.validating):
             return
 
@@ -63,13 +77,12 @@ def _wrapper(
             # A stop by NaN or by a threshold leaves the count as it was.
             by_patience = stopper.wait_count > count_before and stopper.wait_count >= stopper.patience
             asked_now = trainer.should_stop and not asked_before
-            return stopper.wait_count if asked_now and by_patience and any(map(reactions.has_next, extending)) else None
+            return stopper.wait_count if asked_now and by_patience and any(map(reactions.has_next, names)) else None
 
         count = agree(trainer.strategy, decide)
         if count is not None:
             _take_back(trainer, stopper)
-            for name in names:
-                reactions.note_stop(name, count)
+            note(trainer, stopper, count)
 
     return hook
 

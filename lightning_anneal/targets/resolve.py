@@ -108,7 +108,7 @@ def resolve(rule: Rule, roots: Roots) -> Resolved:
         Target(_group_name(rule.name, label) if several else rule.name, slot, rounds, as_float, ranged, any_kind)
         for label, slot in named
     )
-    if batch_size and not targets[0].whole:
+    if batch_size and roots.fits and not targets[0].whole:
         raise AnnealError(rule.name, f"must be an int, is {targets[0].read()}")
     return Resolved(targets, home, shadowed, batch_size)
 
@@ -116,7 +116,7 @@ def resolve(rule: Rule, roots: Roots) -> Resolved:
 def _sizes_batches(rule: Rule, roots: Roots, home: str) -> bool:
     """Whether a ``batch_size`` is that of the training data, which a fit has to load anew when it changes."""
     if not roots.fits:
-        return home == "datamodule"
+        return True
     if roots.loaders is None:
         what = "loaders given to fit() can't get another batch size; make them in a LightningDataModule"
         raise AnnealError(rule.name, what)
@@ -181,6 +181,8 @@ def _in_trainer(rule: Rule, roots: Roots, segments: tuple[str, ...]) -> Slot:
 def _in_datamodule(rule: Rule, roots: Roots, segments: tuple[str, ...]) -> Slot:
     rest = _without("datamodule", rule, segments)
     if roots.datamodule is None:
+        if roots.trainer is None:
+            raise AnnealError(rule.name, 'there is no datamodule here; give objects={"datamodule": ...}')
         direct = roots.fits and rest[-1] == "batch_size"
         other = "make the loaders in a LightningDataModule" if direct else "or anneal a module's attribute"
         raise AnnealError(rule.name, f"there is no datamodule; give one to fit(), {other}")

@@ -111,7 +111,7 @@ class Target:
     def __post_init__(self) -> None:
         value = self.slot.get()
         self.in_place = isinstance(value, torch.Tensor)
-        self.kind: type = type(value) if self.any_kind and isinstance(value, bool | str) else float
+        self.kind: type = type(value) if self.any_kind and type(value) in (bool, str) else float
         self.whole = isinstance(value, int) and not self.as_float
         if isinstance(value, torch.nn.Parameter):
             raise AnnealError(self.name, "is a learnable Parameter, which the optimizer writes; keep it in a buffer")
@@ -126,7 +126,7 @@ class Target:
         elif value is None:
             raise AnnealError(self.name, "is None; give it a number to start from")
         elif self.kind is float and (isinstance(value, bool) or not isinstance(value, int | float)):
-            what = f"is {quote(value)}" if isinstance(value, bool | str) else f"holds a {type(value).__name__}"
+            what = f"is {quote(value)}" if type(value) in (bool, str) else f"holds a {type(value).__name__}"
             raise AnnealError(self.name, f"{what}; a schedule gives numbers")
 
     def read(self) -> Value:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lightning_anneal.checks import number
+from lightning_anneal.errors import AnnealError
 from lightning_anneal.triggers.events import Trigger, fired
 from lightning_anneal.triggers.responses import Response
 from lightning_anneal.triggers.signals import Reading, Snapshot
@@ -36,8 +38,15 @@ class Progress:
     def of(cls, where: str, plain: Mapping[str, Any]) -> Progress:
         """From the plain values of a checkpoint."""
         seen = None if plain["seen"] is None else Snapshot.of(where, plain["seen"])
-        peak = None if plain["peak"] is None else int(plain["peak"])
-        return cls(int(plain["firings"]), int(plain["rest"]), peak, seen)
+        peak = None if plain["peak"] is None else _count(where, plain["peak"])
+        return cls(_count(where, plain["firings"]), _count(where, plain["rest"]), peak, seen)
+
+
+def _count(where: str, value: object) -> int:
+    count = int(number(where, value))
+    if count < 0:
+        raise AnnealError(where, f"must not be negative, got {count}")
+    return count
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from lightning_anneal.checks import Value
+from lightning_anneal.errors import AnnealError
 
 
 class Response(Protocol):
@@ -134,6 +135,18 @@ class Multiply:
         end = math.inf if self.factor > 1 else 0.0
         far = first * end if first and self.factor != 1 else first
         return first, min(max(far, self.low), self.high)
+
+    def check(self, where: str, start: float) -> None:
+        """Refuse a start that a factor can't move, or one beyond the bounds.
+
+        Raises:
+            AnnealError: If it is one.
+        """
+        if start == 0:
+            raise AnnealError(f"{where}.multiply", "the value found is 0, and stays so; give values")
+        key, bound = ("min_value", self.low) if start < self.low else ("max_value", self.high)
+        if not self.low <= start <= self.high:
+            raise AnnealError(f"{where}.{key}", f"the value found, {start:g}, is beyond {bound:g} already")
 
     def _power(self, firings: int) -> float:
         try:

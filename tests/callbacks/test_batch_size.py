@@ -236,8 +236,8 @@ def test_scale_lr(tmp_path: Path, how: str, rates: list[float]) -> None:
     trainer_for(tmp_path, callback, max_epochs=3).fit(module, datamodule=Data(3))
     assert module.rates == pytest.approx([rates[0]] * 8 + [rates[1]] * 4 + [rates[2]] * 2)
     assert [(c.step, c.name, c.why) for c in callback.changes if c.name.endswith("lr")] == [
-        (8, "optimizers.0.param_groups.0.lr", f"scale_lr {how}, datamodule.batch_size 3 -> 6"),
-        (12, "optimizers.0.param_groups.0.lr", f"scale_lr {how}, datamodule.batch_size 6 -> 12"),
+        (8, "optimizer.param_groups.0.lr", f"scale_lr {how}, datamodule.batch_size 3 -> 6"),
+        (12, "optimizer.param_groups.0.lr", f"scale_lr {how}, datamodule.batch_size 6 -> 12"),
     ]
 
 

@@ -192,13 +192,14 @@ def test_a_fall_that_the_monitor_has_recorded_is_somebody_elses(tmp_path: Path) 
 
 
 def test_multiply_within_bounds(tmp_path: Path) -> None:
-    given = {"strategy": "trigger_based", "trigger_source": "early_stopper_counter", "multiply": 0.5, "min_value": 0.02}
-    callback = HyperparamAnnealingCallback({"loss.margin": given, "optimizer.param_groups.*.weight_decay": given})
+    given = {"strategy": "trigger_based", "trigger_source": "early_stopper_counter", "multiply": 0.5}
+    bounded = {**given, "multiply": 2, "max_value": 0.03}
+    callback = HyperparamAnnealingCallback({"loss.margin": given, "optimizer.param_groups.*.weight_decay": bounded})
     module = Scripted(watch="weight_decay")
     trainer_for(tmp_path, callback, stopper(), max_epochs=6).fit(module)
-    # Three firings, after epochs 2, 3 and 4; weight decay begins at 0.01, below the bound.
+    # Three firings, after epochs 2, 3 and 4.
     assert module.loss.margin == 0.025
-    assert module.by_epoch == [0.01, 0.01, 0.01, 0.02, 0.02, 0.02]
+    assert module.by_epoch == [0.01, 0.01, 0.01, 0.02, 0.03, 0.03]
 
 
 def test_bools_and_strings(tmp_path: Path) -> None:
@@ -291,7 +292,7 @@ def test_a_training_metric_is_seen_once(tmp_path: Path) -> None:
         (Tiny, [HyperparamAnnealingCallback()],
          "annealing_params: none given, and Tiny has neither 'reg_param' nor 'contrastive_weight'"),
         (Scripted, [triggered("early_stopper_counter", values=[True, False]), stopper()],
-         "beta: holds a number, and its values are booleans"),
+         "beta: holds a number, and its values are booleans; give numbers"),
         (Scripted, [triggered("early_stopper_counter", attr_name="top_k", values=[3, 2.5]), stopper()],
          "beta: holds an int and would get 2.5; write 3.0 in the module, or set round: true"),
     ],

@@ -90,8 +90,8 @@ def test_the_uninterrupted_run(whole: tuple[Path, list[float]]) -> None:
     # The patience of 2 runs out after epochs 3 and 7, is taken back, and the count begins anew.
     assert [values["counts"] for values in by_epoch] == [[0], [0], [0], [1], [0], [1], [0], [1]]
     assert [values["first"] for values in by_epoch] == [0, 0, 0, 0, 1, 1, 1, 1]
-    # Rises: 1 after epoch 2, 1 after 4, 1 after 6; at epoch 3 the count had come to 2 and is 0 again.
-    assert [values["beta"] for values in by_epoch] == [0, 0, 0, 1, 1, 2, 2, 3]
+    # Rises: 1 after epoch 2, 2 after 3 (which is 0 again by then), 1 after 4, 1 after 6.
+    assert [values["beta"] for values in by_epoch] == [0, 0, 0, 1, 2, 3, 3, 4]
     # Bad losses after epochs 2 and 3.
     assert [values["margin"] for values in by_epoch] == [0, 0, 0, 0, 1, 1, 1, 1]
     assert [values["kl"] for values in by_epoch] == [0, 0, 0, 0, 1, 1, 1, 1]
@@ -99,10 +99,11 @@ def test_the_uninterrupted_run(whole: tuple[Path, list[float]]) -> None:
     rows = [row for row in audit(whole[0])[1:] if row[2] in ("beta", "loss.margin", "weights.nested.0")]
     assert [(row[0], row[1], row[2], row[4]) for row in rows if row[0] != "0"] == [
         ("3", "12", "beta", "1.0"),
+        ("4", "16", "beta", "2.0"),
         ("4", "16", "loss.margin", "1.0"),
         ("4", "16", "weights.nested.0", "1.0"),
-        ("5", "20", "beta", "2.0"),
-        ("7", "28", "beta", "3.0"),
+        ("5", "20", "beta", "3.0"),
+        ("7", "28", "beta", "4.0"),
     ]
 
 

@@ -124,7 +124,7 @@ def test_refused(path: str, what: str, tmp_path: Any) -> None:
             Roots(optimizers=[optimizer(), optimizer()]),
             "there are 2 optimizers; write optimizers.N.param_groups.0.lr",
         ),
-        ("datamodule.x", Roots(), "there is no datamodule; give one to fit(), or anneal a module's attribute"),
+        ("datamodule.x", Roots(), 'there is no datamodule here; give objects={"datamodule": ...}'),
         ("trainer.gradient_clip_val", Roots(), "there is no trainer here"),
     ],
 )
