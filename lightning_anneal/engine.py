@@ -13,6 +13,7 @@ from lightning_anneal.changes import Change, say
 from lightning_anneal.checks import Value
 from lightning_anneal.clock import Horizon, Interval, Lengths
 from lightning_anneal.errors import AnnealError, quote
+from lightning_anneal.horizons import follow, planned
 from lightning_anneal.lines import Line, build_lines
 from lightning_anneal.reactions import ReactingLine, Reactions
 from lightning_anneal.rules import Rule
@@ -23,9 +24,6 @@ from lightning_anneal.targets.path import parse_path
 from lightning_anneal.targets.resolve import Resolved, Roots, has_it, home_of, resolve
 from lightning_anneal.targets.target import Target
 from lightning_anneal.triggers.reaction import Reaction
-
-HORIZON_POLICIES = ("keep", "stretch", "error")
-"""What can become of lengths in per cent when a run goes on with another length."""
 
 AnyLine = Line | ReactingLine
 
@@ -96,7 +94,7 @@ class Engine:
             AnnealError: If a length can't be known.
         """
         found = dict(self.found)
-        self.run = self.run or _planned(horizon)
+        self.run = self.run or planned(horizon)
         counted = replace(horizon, steps_per_epoch=lambda: self._steps_per_epoch(horizon))
         for rule in self.rules:
             if rule.name not in self._resolved:
@@ -132,32 +130,13 @@ class Engine:
         self.build(horizon)
 
     def follow_horizon(self, horizon: Horizon, policy: str) -> str:
-        """Do as the policy says if the run's length is another than the one that lengths were found with.
-
-        Args:
-            horizon: The length of the run that now begins.
-            policy: One of `HORIZON_POLICIES`.
-
-        Returns:
-            What to warn of, in one line; empty if there is nothing.
+        """Do as the policy says if the run's length is another than at first, and return what to warn of.
 
         Raises:
-            AnnealError: If the length is another, and the policy is ``"error"``.
+            AnnealError: If it is another, and the policy is ``"error"``.
         """
-        planned = _planned(horizon)
-        relative = [f"{n}.{key.split('=')[0]}" for n, entry in self.found.items() for key in entry["lengths"]]
-        other = {key: value for key, value in planned.items() if self.run and value != self.run.get(key)}
-        if not relative or not other:
-            return ""
-        were = ", ".join(f"{k} {_or_none(self.run.get(k))} -> {_or_none(value)}" for k, value in other.items())
-        what = f"the run's length has changed ({were}), which these depend on: {', '.join(relative[:3])}"
-        if policy == "error":
-            raise AnnealError("on_horizon_change", f"{what}; take 'keep' or 'stretch'")
-        if policy == "keep":
-            return f"{what}; they stay as they were (on_horizon_change: stretch would let them follow)"
-        self.found = {name: {**entry, "lengths": {}} for name, entry in self.found.items()}
-        self.run = {**self.run, **planned}
-        return f"{what}; they are found anew"
+        self.found, self.run, told = follow(self.found, self.run, horizon, policy)
+        return told
 
     def build(self, horizon: Horizon) -> None:
         """Build the schedules from what was found, and bind the reactions. Writes nothing.
@@ -378,11 +357,3 @@ class Engine:
 def _start_of(target: Target) -> Value:
     value = target.read()
     return value if isinstance(value, bool | str) else float(value)
-
-
-def _planned(horizon: Horizon) -> dict[str, float | None]:
-    return {"max_epochs": horizon.max_epochs, "max_steps": horizon.max_steps}
-
-
-def _or_none(value: float | None) -> str:
-    return "none" if value is None else f"{value:g}"

@@ -14,8 +14,9 @@ from torch.optim import Optimizer
 from lightning_anneal.checks import Value, choice, number, positive
 from lightning_anneal.clock import Horizon
 from lightning_anneal.config import default_rules, read_file, read_rules
-from lightning_anneal.engine import HORIZON_POLICIES, Engine
+from lightning_anneal.engine import Engine
 from lightning_anneal.errors import AnnealError, quote, suggestion
+from lightning_anneal.horizons import HORIZON_POLICIES
 from lightning_anneal.targets.resolve import Roots
 from lightning_anneal.triggers.reaction import Reaction
 from lightning_anneal.triggers.settings import SOURCES

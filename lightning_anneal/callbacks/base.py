@@ -7,7 +7,8 @@ When what happens, and why there:
 ``on_train_start``    the first moment when a checkpoint is restored in full: found again (a restored optimizer has
                       new group dictionaries), values applied. A mid-epoch resume skips ``on_train_epoch_start``.
 ``on_train_epoch_start``, ``on_train_batch_start``
-                      values applied. In start-hooks the place in the list of callbacks makes no difference.
+                      triggers look at the run (see `poll`), values applied, loaders made anew for another batch size.
+                      In start-hooks the place in the list of callbacks makes no difference.
 ``on_validation_start`` ... ``_end``
                       ``eval_value`` in force
 ====================  ==============================================================================================
@@ -25,7 +26,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 
 from lightning_anneal import report
 from lightning_anneal.audit import Audit
-from lightning_anneal.callbacks.loaders import check_size, rebuild_train_loaders, scale_rates, scaled_names
+from lightning_anneal.callbacks.loaders import begin_with_batch_size, scaled_names, start_epoch
 from lightning_anneal.callbacks.poll import Poll
 from lightning_anneal.callbacks.pruning import prune_unused_hooks
 from lightning_anneal.callbacks.run import horizon_of, roots_of
@@ -34,8 +35,9 @@ from lightning_anneal.callbacks.steps import StepCount
 from lightning_anneal.callbacks.stops import StopTaker
 from lightning_anneal.changes import Change, say
 from lightning_anneal.checks import Value, choice, number
-from lightning_anneal.engine import HORIZON_POLICIES, Engine
+from lightning_anneal.engine import Engine
 from lightning_anneal.errors import AnnealError, quote, suggestion
+from lightning_anneal.horizons import HORIZON_POLICIES
 from lightning_anneal.rules import Rule
 from lightning_anneal.sync import agree
 from lightning_anneal.targets.path import parse_path
@@ -156,12 +158,8 @@ class RuleCallback(Callback):
         for name in engine.shadowed:
             rank_zero_warn(f"{name}: the module and its hparams both have it; the module's is annealed, "
                            f"write hparams.{name} for the other")  # fmt: skip
-        if engine.batch_size is not None:
-            written = engine.write_batch_size()
-            # Any rank's: the loaders are made by all ranks together.
-            if trainer.strategy.reduce_boolean_decision(written, all=False):
-                rebuild_train_loaders(trainer, engine)
-                engine.find_lengths_again(horizon_of(trainer))
+        if begin_with_batch_size(trainer, engine):
+            engine.find_lengths_again(horizon_of(trainer))
         self._step_names = frozenset(engine.names("step"))
         engine.make_tensors(pl_module.device)
         engine.go_to(engine.epoch, engine.step_in_force, tell=not self._has_state)
@@ -307,15 +305,9 @@ class RuleCallback(Callback):
         self._show(trainer)
 
     def _begin_epoch(self, trainer: Trainer, step: int) -> None:
-        """Put in force what holds during an epoch; another batch size takes new loaders."""
-        engine, epoch = self._engine, trainer.current_epoch
-        size, to_come = engine.batch_size_now, engine.batch_size_at(epoch)
-        if size is not None and to_come is not None and to_come != size:
-            check_size(trainer, "batch_size", to_come)
-        engine.start_epoch(epoch, step)
-        if size is not None and engine.batch_size_now != size:
-            rebuild_train_loaders(trainer, engine)
-            factor = scale_rates(trainer, engine, size, step)
+        """Put in force what holds during an epoch."""
+        factor = start_epoch(trainer, self._engine, step)
+        if factor != 1:
             for callback in _ours(trainer):
                 callback._poll.note_scaling(trainer, callback._engine.reactions, factor)
 

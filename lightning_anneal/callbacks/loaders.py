@@ -53,6 +53,36 @@ def train_loaders(trainer: Trainer) -> list[Any]:
     return [] if loaders is None else CombinedLoader(loaders, "max_size_cycle").flattened
 
 
+def begin_with_batch_size(trainer: Trainer, engine: Engine) -> bool:
+    """Put the first batch size of a fit in force, and say whether it is another one than the loaders had."""
+    if engine.batch_size is None:
+        return False
+    # Any rank's: the loaders are made by all ranks together.
+    if not trainer.strategy.reduce_boolean_decision(engine.write_batch_size(), all=False):
+        return False
+    rebuild_train_loaders(trainer, engine)
+    return True
+
+
+def start_epoch(trainer: Trainer, engine: Engine, step: int) -> float:
+    """Put in force what holds during an epoch; another batch size takes new loaders, and maybe another learning rate.
+
+    Returns:
+        The factor that every learning rate has got.
+
+    Raises:
+        AnnealError: If the new batch size can't be, before it is in force.
+    """
+    size, to_come = engine.batch_size_now, engine.batch_size_at(trainer.current_epoch)
+    if engine.batch_size is not None and to_come is not None and to_come != size:
+        check_size(trainer, engine.batch_size[1].name, to_come)
+    engine.start_epoch(trainer.current_epoch, step)
+    if size is None or engine.batch_size_now == size:
+        return 1.0
+    rebuild_train_loaders(trainer, engine)
+    return scale_rates(trainer, engine, size, step)
+
+
 def check_loaders(trainer: Trainer, engine: Engine) -> None:
     """Refuse training data that another batch size wouldn't reach, before anything is changed.
 

@@ -86,6 +86,7 @@ class Asks(Callback):
     [
         pytest.param([1.0, math.nan], {}, [], 2, id="NaN"),
         pytest.param([1.0, 1.0, math.nan], {}, [], 3, id="NaN with a count just below"),
+        pytest.param([1.0, math.nan], {"patience": 0}, [], 2, id="NaN with no patience"),
         pytest.param([1.0, 0.1], {"stopping_threshold": 0.5}, [], 2, id="threshold"),
         pytest.param([1.0, 9.0], {"divergence_threshold": 5.0}, [], 2, id="divergence"),
         pytest.param(STUCK, {}, [Asks(2)], 3, id="a callback in the same epoch"),
@@ -95,7 +96,7 @@ class Asks(Callback):
 def test_other_stops_stand(tmp_path: Path, losses: list[float], options: Any, others: Any, epochs: int) -> None:
     module = Scripted(losses)
     callback = extending(monitor="val_loss")
-    trainer_for(tmp_path, *others, stopper(patience=2, **options), callback, max_epochs=30).fit(module)
+    trainer_for(tmp_path, *others, stopper(**{"patience": 2, **options}), callback, max_epochs=30).fit(module)
     assert len(module.by_epoch) == epochs
 
 

@@ -164,6 +164,15 @@ def test_a_plateau_scheduler_that_steps_within_the_epoch(tmp_path: Path) -> None
     assert [step for step in range(1, 24) if module.values[step] != module.values[step - 1]] == falls
 
 
+def test_a_cooldown_counts_the_steps_of_a_plateau_scheduler(tmp_path: Path) -> None:
+    module = Scripted(losses=[5.0] * 24, plateau={"interval": "step", "frequency": 2, "strict": False})
+    with pytest.warns(RuntimeWarning, match="ReduceLROnPlateau conditioned on metric"):
+        trainer_for(tmp_path, triggered("lr_scheduler_triggered", cooldown=3), max_epochs=4).fit(module)
+    # It steps after every second step, and every second of these lowers the rate.
+    assert rates_fall_at(module.rates) == [12, 16, 20, 24, 28]
+    assert [step for step in range(1, 32) if module.values[step] != module.values[step - 1]] == [12, 20, 28]
+
+
 def test_a_fall_by_a_cosine_is_no_drop(tmp_path: Path) -> None:
     module = WithCosine()
     trainer_for(tmp_path, triggered("lr_scheduler_triggered"), max_epochs=6).fit(module)
@@ -256,6 +265,22 @@ def test_cooldown_counts_polls(tmp_path: Path) -> None:
     trainer_for(tmp_path, stopper(), triggered("early_stopper_counter", cooldown=2), max_epochs=12).fit(module)
     # Rises after epochs 2, 3, 4, 6, 7, 9, 10, 11; after one, two polls can't fire.
     assert module.by_epoch == [0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 3, 3]
+
+
+def test_a_step_of_a_plateau_scheduler_is_no_poll_for_the_others(tmp_path: Path) -> None:
+    at = {"strategy": "trigger_based", "values": VALUES}
+    callback = HyperparamAnnealingCallback(
+        {
+            "beta": {**at, "trigger_source": "early_stopper_counter", "cooldown": 1},
+            "loss.margin": {**at, "trigger_source": "lr_scheduler_triggered"},
+        }
+    )
+    module = Scripted(plateau={"interval": "step", "frequency": 2, "strict": False})
+    with pytest.warns(RuntimeWarning, match="ReduceLROnPlateau conditioned on metric"):
+        trainer_for(tmp_path, stopper(), callback, max_epochs=8).fit(module)
+    # Rises after epochs 2, 3, 4, 6; the second one is within the cooldown of the first.
+    assert module.by_epoch == [0, 0, 0, 1, 1, 2, 2, 3]
+    assert callback.values["loss.margin"] > 3
 
 
 def test_a_training_metric_is_seen_once(tmp_path: Path) -> None:

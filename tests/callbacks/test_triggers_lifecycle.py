@@ -92,6 +92,20 @@ def test_another_source_has_seen_nothing_yet(tmp_path: Path) -> None:
     assert resumed.by_epoch == [2, 3, 3]
 
 
+def test_what_was_before_a_rule_was_added_is_no_event(tmp_path: Path) -> None:
+    saver = ModelCheckpoint(tmp_path, filename="{epoch}", save_top_k=-1)
+    before = HyperparamAnnealingCallback({"loss.margin": {"strategy": "constant", "value": 0.5}})
+    trainer_for(tmp_path, before, stopper(), saver, max_epochs=5, enable_checkpointing=True).fit(Scripted())
+    resumed = Scripted()
+    resumed.validations = 4
+    with pytest.warns(UserWarning, match="added: beta; dropped: loss.margin"):
+        trainer_for(tmp_path, on("early_stopper_counter"), stopper(), max_epochs=8).fit(
+            resumed, ckpt_path=tmp_path / "epoch=3.ckpt"
+        )
+    # The count is 2 after epoch 3, and then 3 0 1.
+    assert resumed.by_epoch == [0, 1, 1, 2]
+
+
 @pytest.mark.parametrize("extending_first", [True, False])
 def test_two_callbacks_on_a_stopper_that_one_of_them_extends(tmp_path: Path, extending_first: bool) -> None:
     extends = on("early_stopper_triggered", "a", extend_training=True, values=[0.0, 1.0])
