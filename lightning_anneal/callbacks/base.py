@@ -247,7 +247,7 @@ class RuleCallback(Callback):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         # Nothing else is called after an exception: no on_validation_end, no teardown.
-        self._let_go()
+        self._let_go(alone=True)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self._let_go()
@@ -360,12 +360,13 @@ class RuleCallback(Callback):
         if self._prog_bar:
             report.show(trainer, self._engine.values_of(self._prog_bar))
 
-    def _let_go(self) -> None:
+    def _let_go(self, *, alone: bool = False) -> None:
         if self._trainer is not None:
             self._steps.settle(self._trainer)
         self._stops.release()
         if self._trainer is not None and self._watching:
-            self._poll.release(self._trainer)
+            # Computing a metric may take all processes, and an exception may be one process's own.
+            self._poll.release(None if alone and self._trainer.world_size > 1 else self._trainer)
         self._audit.close()
         self._engine.release()
         if self._fit_state is not None:

@@ -62,8 +62,8 @@ class Poll:
     def __bool__(self) -> bool:
         return bool(self._reactions)
 
-    def release(self, trainer: Trainer) -> None:
-        """Let go of the run's objects, but keep what is still to be looked at: another fit may follow."""
+    def release(self, trainer: Trainer | None) -> None:
+        """Let go of the run's objects, but keep what a trainer has still to be looked at: another fit may follow."""
         self.load(self.state(trainer))
         self.stoppers, self._plateaus, self._by_step, self._bound = {}, {}, [], []
 

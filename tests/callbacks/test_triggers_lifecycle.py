@@ -272,13 +272,18 @@ def test_a_size_that_the_loaders_made_anew_do_not_have(tmp_path: Path) -> None:
     assert set(module.rates) == {0.125}
 
 
-def test_validation_by_the_clock(tmp_path: Path) -> None:
-    given = {"strategy": "scheduled", "schedule": {0: 4, 1: 8}}
+def test_validation_by_the_clock_does_not_begin_to_wait_anew(tmp_path: Path) -> None:
+    clock: set[float] = set()
+
+    class Reads(Callback):
+        def on_train_batch_start(self, trainer: Any, *args: Any) -> None:
+            clock.add(trainer._last_val_time)
+
+    sizes = HyperparamAnnealingCallback({"datamodule.batch_size": {"strategy": "scheduled", "schedule": {0: 4, 1: 8}}})
     module = Sees()
     options: dict[str, Any] = {"val_check_interval": "00:00:10:00", "max_epochs": 2}
-    trainer_for(tmp_path, HyperparamAnnealingCallback({"datamodule.batch_size": given}), **options).fit(
-        module, datamodule=Data()
-    )
+    trainer_for(tmp_path, sizes, Reads(), **options).fit(module, datamodule=Data())
+    assert len(clock) == 1
     assert {epoch: sizes[0] for epoch, sizes in module.sizes.items()} == {0: 4, 1: 8}
 
 
