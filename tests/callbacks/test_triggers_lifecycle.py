@@ -95,15 +95,15 @@ def test_another_source_has_seen_nothing_yet(tmp_path: Path) -> None:
 def test_what_was_before_a_rule_was_added_is_no_event(tmp_path: Path) -> None:
     saver = ModelCheckpoint(tmp_path, filename="{epoch}", save_top_k=-1)
     before = HyperparamAnnealingCallback({"loss.margin": {"strategy": "constant", "value": 0.5}})
-    trainer_for(tmp_path, before, stopper(), saver, max_epochs=5, enable_checkpointing=True).fit(Scripted())
+    trainer_for(tmp_path, before, stopper(patience=4), saver, max_epochs=5, enable_checkpointing=True).fit(Scripted())
     resumed = Scripted()
     resumed.validations = 4
     with pytest.warns(UserWarning, match="added: beta; dropped: loss.margin"):
-        trainer_for(tmp_path, on("early_stopper_counter"), stopper(), max_epochs=8).fit(
+        trainer_for(tmp_path, on("early_stopper_half_patience"), stopper(patience=4), max_epochs=9).fit(
             resumed, ckpt_path=tmp_path / "epoch=3.ckpt"
         )
-    # The count is 2 after epoch 3, and then 3 0 1.
-    assert resumed.by_epoch == [0, 1, 1, 2]
+    # The count is 2 after epoch 3, which is half already, and then 3 0 1 2.
+    assert resumed.by_epoch == [0, 0, 0, 0, 1]
 
 
 @pytest.mark.parametrize("extending_first", [True, False])
