@@ -165,7 +165,7 @@ def table() -> list[Case]:
             callback = annealing(cls, name, count, interval, steps)
             cases.append(Case(name, [callback], with_logging=logged, limit=limit))
     for name, cls, limit in (
-        ("10 triggered parameters", Unpruned, 1.15),
+        ("10 triggered parameters", Unpruned, 1.4),
         ("10 triggered parameters, pruned", Pruned, 0.5),
     ):
         at = {"strategy": "trigger_based", "trigger_source": "metric_below", "monitor": "val_loss", "threshold": 0.0}

@@ -287,7 +287,8 @@ class Engine:
     def start_step(self, step: int) -> None:
         """Put in force what holds during the step after the last one."""
         self.step_in_force = step
-        self._loop.start(step)
+        if self._loop.busy:
+            self._loop.start(step)
 
     def _apply(
         self, interval: Interval, step: int, *, tell: bool = True, only: Callable[[AnyLine], bool] | None = None

@@ -45,6 +45,8 @@ class StepLoop:
             else:
                 # The bound method, because calling through the instance costs half as much again.
                 self._fast.append((*shortcut, line.curve.__call__))
+        self.busy = bool(self._running)
+        """Whether there is anything to do in the steps to come."""
         self._next_event = min((line.next_event for line in self._running), default=math.inf)
 
     def _events(self, step: int) -> None:
