@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from lightning_anneal.callbacks.beta import BetaScheduleCallback
     from lightning_anneal.errors import AnnealError
     from lightning_anneal.manager import AnnealingManager
+    from lightning_anneal.optim.optimizers import build_optimizer
+    from lightning_anneal.optim.schedules import LinearWarmupCosineAnnealingLR
     from lightning_anneal.schedules import (
         Constant,
         ConstantBetaScheduler,
@@ -43,6 +45,8 @@ else:
         "AnnealingManager": "lightning_anneal.manager",
         "BetaScheduleCallback": "lightning_anneal.callbacks.beta",
         "HyperparamAnnealingCallback": "lightning_anneal.callbacks.annealing",
+        "LinearWarmupCosineAnnealingLR": "lightning_anneal.optim.schedules",
+        "build_optimizer": "lightning_anneal.optim.optimizers",
         "Constant": _SCHEDULES,
         "ConstantBetaScheduler": _SCHEDULES,
         "Cosine": _SCHEDULES,
@@ -93,6 +97,7 @@ __all__ = [
     "HyperparamAnnealingCallback",
     "Linear",
     "LinearBetaScheduler",
+    "LinearWarmupCosineAnnealingLR",
     "Milestones",
     "Polynomial",
     "Saturating",
@@ -100,5 +105,6 @@ __all__ = [
     "Sigmoid",
     "WarmRestart",
     "WarmRestartBetaScheduler",
+    "build_optimizer",
     "get_beta_scheduler",
 ]

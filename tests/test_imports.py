@@ -51,6 +51,7 @@ LAYERS = {
     "checks": {"errors"},
     "clock": {"errors", "checks"},
     "schedules": {"errors", "checks"},
+    "optim": {"errors", "checks", "schedules"},
     "triggers": {"errors", "checks"},
     "recipes": {"errors", "checks", "clock", "schedules"},
     "rules": {"clock", "recipes", "triggers"},
@@ -90,7 +91,7 @@ LAYERS = {
     "overrides": {"errors"},
     "callback_configs": {"errors", "callbacks", ""},
     "cli": {"errors", "callback_configs", "overrides"},
-    "__init__": {"errors", "schedules", "manager", "callbacks"},
+    "__init__": {"errors", "schedules", "manager", "callbacks", "optim"},
 }
 
 

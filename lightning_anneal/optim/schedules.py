@@ -1,0 +1,120 @@
+"""LR schedulers that are this package's schedules: closed forms of the step count, so that a resume is exact."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from lightning_anneal.checks import number, positive
+from lightning_anneal.errors import AnnealError, quote
+from lightning_anneal.schedules import Cosine, Linear, Sequence
+
+
+class ScheduleLR(LRScheduler):
+    """Each group's base learning rate times a schedule: ``lr = base_lr * schedule(t)``, t being the calls of `step`.
+
+    Args:
+        optimizer: The optimizer.
+        schedule: Any schedule of this package, or any callable of ``t``.
+        last_epoch: Steps done, less one; -1 to begin.
+
+    Raises:
+        AnnealError: If the schedule can't be called.
+
+    Example:
+        >>> import torch
+        >>> optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.5)
+        >>> scheduler, rates = ScheduleLR(optimizer, Linear(1.0, 0.0, 4)), []
+        >>> for _ in range(6):
+        ...     rates.append(optimizer.param_groups[0]["lr"])
+        ...     optimizer.step()
+        ...     scheduler.step()
+        >>> rates
+        [0.5, 0.375, 0.25, 0.125, 0.0, 0.0]
+    """
+
+    def __init__(self, optimizer: Optimizer, schedule: Callable[[float], float], last_epoch: int = -1) -> None:
+        if not callable(schedule):
+            raise AnnealError("schedule", f"must be a schedule or a callable of t, got {quote(schedule)}")
+        self.schedule = schedule
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self) -> list[float | Tensor]:
+        """The rate of each group now."""
+        return [base * self.schedule(self.last_epoch) for base in self.base_lrs]
+
+    def state_dict(self) -> dict[str, Any]:
+        """All but the schedule, which is the config's business and no plain value."""
+        return {key: value for key, value in super().state_dict().items() if key != "schedule"}
+
+
+class LinearWarmupCosineAnnealingLR(LRScheduler):
+    """Linear warm-up to each group's base learning rate, then a half cosine to `eta_min`, which holds.
+
+    ``warmup_start_lr + (base_lr - warmup_start_lr) * t / warmup_epochs`` up to `warmup_epochs`, where the base rate
+    holds once, then ``eta_min + (base_lr - eta_min) * (1 + cos(pi * (t - warmup) / (max - warmup))) / 2``. The cosine
+    is that of Loshchilov & Hutter, SGDR, ICLR 2017.
+
+    Args:
+        optimizer: The optimizer.
+        warmup_epochs: Length of the warm-up, in calls of `step`; 0 begins at the base rate.
+        max_epochs: From here on `eta_min` holds.
+        warmup_start_lr: Where the warm-up begins.
+        eta_min: Where the cosine ends.
+        last_epoch: Steps done, less one; -1 to begin.
+
+    Raises:
+        AnnealError: For a negative length or rate, or a warm-up that is not shorter than the whole.
+
+    Example:
+        >>> import torch
+        >>> optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+        >>> scheduler, rates = LinearWarmupCosineAnnealingLR(optimizer, warmup_epochs=2, max_epochs=4), []
+        >>> for _ in range(6):
+        ...     rates.append(optimizer.param_groups[0]["lr"])
+        ...     optimizer.step()
+        ...     scheduler.step()
+        >>> [round(rate, 12) for rate in rates]
+        [0.0, 0.5, 1.0, 0.5, 0.0, 0.0]
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        warmup_epochs: float,
+        max_epochs: float,
+        warmup_start_lr: float = 0.0,
+        eta_min: float = 0.0,
+        last_epoch: int = -1,
+    ) -> None:
+        self.warmup_epochs = _not_negative("warmup_epochs", warmup_epochs)
+        self.max_epochs = positive("max_epochs", max_epochs)
+        self.warmup_start_lr = _not_negative("warmup_start_lr", warmup_start_lr)
+        self.eta_min = _not_negative("eta_min", eta_min)
+        if self.warmup_epochs >= self.max_epochs:
+            what = f"must be below max_epochs ({self.max_epochs:g}), got {self.warmup_epochs:g}"
+            raise AnnealError("warmup_epochs", what)
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self) -> list[float | Tensor]:
+        """The rate of each group now."""
+        return [self._curve(float(base))(self.last_epoch) for base in self.base_lrs]
+
+    def _curve(self, base: float) -> Callable[[float], float]:
+        # Made anew each time: kept, it would stand in the checkpoint, which holds plain values only.
+        cosine = Cosine(base, self.eta_min, self.max_epochs - self.warmup_epochs)
+        if self.warmup_epochs == 0:
+            return cosine
+        warmup = Linear(self.warmup_start_lr, base, self.warmup_epochs)
+        return Sequence([(warmup, self.warmup_epochs), (cosine, self.max_epochs - self.warmup_epochs)])
+
+
+def _not_negative(where: str, value: object) -> float:
+    result = number(where, value)
+    if result < 0:
+        raise AnnealError(where, f"must not be negative, got {quote(value)}")
+    return result

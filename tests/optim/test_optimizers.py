@@ -1,0 +1,103 @@
+"""Optimizers by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from lightning_anneal import AnnealError
+from lightning_anneal.optim.optimizers import OPTIMIZERS, build_optimizer, register_optimizer
+
+
+def weights() -> list[nn.Parameter]:
+    return [nn.Parameter(torch.ones(2))]
+
+
+@pytest.mark.parametrize(
+    ("name", "cls", "rate"),
+    [
+        ("Adam", torch.optim.Adam, 0.001),
+        ("adamw", torch.optim.AdamW, 0.001),
+        ("SGD", torch.optim.SGD, 0.01),
+        ("rmsprop", torch.optim.RMSprop, 0.01),
+        ("ADAGRAD", torch.optim.Adagrad, 0.01),
+        ("Adamax", torch.optim.Adamax, 0.002),
+        ("LBFGS", torch.optim.LBFGS, 1),
+    ],
+)
+def test_names_and_default_rates(name: str, cls: type, rate: float) -> None:
+    optimizer = build_optimizer(weights(), name)
+    assert type(optimizer) is cls
+    assert optimizer.param_groups[0]["lr"] == rate
+
+
+def test_every_optimizer_of_torch_is_known_and_no_helper() -> None:
+    names = OPTIMIZERS.names()
+    assert {"ASGD", "Adadelta", "NAdam", "RAdam", "Rprop", "SparseAdam"} <= set(names)
+    assert not {"Optimizer", "lr_scheduler", "swa_utils"} & set(names)
+
+
+@pytest.mark.parametrize(
+    ("given", "key", "expected"),
+    [
+        ({"momentum": "0.9"}, "momentum", 0.9),
+        ({"weight_decay": "1e-7"}, "weight_decay", 1e-7),
+        ({"nesterov": True, "momentum": 0.5}, "nesterov", True),
+        ({"lr": "1e-3"}, "lr", 0.001),
+    ],
+)
+def test_arguments(given: dict[str, Any], key: str, expected: Any) -> None:
+    before = dict(given)
+    assert build_optimizer(weights(), "SGD", optimizer_kwargs=given).defaults[key] == expected
+    assert given == before
+
+
+def test_a_list_is_the_tuple_that_torch_wants() -> None:
+    assert build_optimizer(weights(), optimizer_kwargs={"betas": [0.8, "0.9"]}).defaults["betas"] == (0.8, 0.9)
+
+
+def test_groups_keep_their_own_rate() -> None:
+    groups = [{"params": weights(), "lr": 0.5}, {"params": weights()}]
+    optimizer = build_optimizer(groups, "SGD", learning_rate=0.25)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.5, 0.25]
+
+
+def test_a_registered_one() -> None:
+    class Mine(torch.optim.SGD):
+        pass
+
+    register_optimizer(Mine, "my-sgd")
+    assert type(build_optimizer(weights(), "My-SGD", learning_rate=0.5)) is Mine
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("AdamV", {}, "optimizer: unknown optimizer 'AdamV'; did you mean 'Adam'?"),
+        (None, {}, "optimizer: unknown optimizer None; known: ASGD, Adadelta, "),
+        ("Optimizer", {}, "optimizer: unknown optimizer 'Optimizer'; known: "),
+        ("SGD", {"learning_rate": -1}, "learning_rate: must not be negative, got -1.0"),
+        ("SGD", {"learning_rate": float("nan")}, "learning_rate: must be a finite number, got nan"),
+        ("SGD", {"learning_rate": "fast"}, "learning_rate: must be a number, got 'fast'"),
+        ("SGD", {"learning_rate": 0.1, "optimizer_kwargs": {"lr": 0.2}}, "optimizer_kwargs.lr: learning_rate says it too; keep one"),
+        ("SGD", {"optimizer_kwargs": {"momentm": 0.9}}, "optimizer_kwargs: SGD takes no 'momentm'; did you mean 'momentum'?"),
+        ("SGD", {"optimizer_kwargs": {"momentum": -1}}, "optimizer_kwargs: SGD: Invalid momentum value: -1"),
+        ("SGD", {"optimizer_kwargs": {"momentum": "much"}}, "optimizer_kwargs.momentum: must be a number, got 'much'"),
+        ("SGD", {"optimizer_kwargs": "{momentum:0.9}"}, "optimizer_kwargs: must be a mapping, got '{momentum:0.9}'"),
+        ("Adam", {"optimizer_kwargs": {"betas": [0.9]}}, "optimizer_kwargs: Adam: tuple index out of range"),
+    ],
+)  # fmt: skip
+def test_refused(name: Any, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(AnnealError) as error:
+        build_optimizer(weights(), name, **options)
+    assert str(error.value).startswith(message)
+
+
+def test_what_can_not_be_registered() -> None:
+    with pytest.raises(AnnealError, match="must be a subclass of Optimizer"):
+        register_optimizer(dict)  # type: ignore[arg-type]
+    with pytest.raises(AnnealError, match=r"'Adam' is torch\.optim\.adam's already; give another name"):
+        register_optimizer(torch.optim.SGD, "adam")
