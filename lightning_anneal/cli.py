@@ -25,7 +25,7 @@ class _Parser(LightningArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print what is wrong and exit with status 2."""
         cause = _anneal_error(ex)
-        print(f"error: {cause or ' '.join(message.split())}", file=sys.stderr)
+        _say(str(cause or message))
         sys.exit(_USAGE_ERROR)
 
 
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             save_config_kwargs={"overwrite": True},
         )
     except AnnealError as error:
-        print(f"error: {error}", file=sys.stderr)
+        _say(str(error))
         return _USAGE_ERROR
     finally:
         sys.argv = command_line
@@ -103,6 +103,12 @@ def _load(path: str) -> Any:
         raise AnnealError("--config", f"no such file {quote(path)}") from None
     except Exception as error:
         raise AnnealError("--config", f"{quote(path)} can't be read: {' '.join(str(error).split())[:120]}") from None
+
+
+def _say(error: str) -> None:
+    """One line of at most 200 characters; where it gives way is the middle, because what to do stands at the end."""
+    line = f"error: {' '.join(error.split())}"
+    print(line if len(line) <= 200 else f"{line[:70]} ... {line[-125:]}", file=sys.stderr)
 
 
 def _anneal_error(error: BaseException | None) -> AnnealError | None:

@@ -97,7 +97,8 @@ def read_file(path: str | Path) -> dict[str, Any]:
     try:
         content = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
     except Exception as error:
-        raise AnnealError(quote(str(path)), f"can't be read: {' '.join(str(error).split())[:120]}") from None
+        what = " ".join(str(error).replace(str(path), path.name).split())
+        raise AnnealError(quote(str(path)), f"can't be read: {what[:140]}") from None
     if not isinstance(content, dict):
         raise AnnealError(quote(str(path)), "must hold a mapping")
     return cast("dict[str, Any]", content)

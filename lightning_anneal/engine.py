@@ -206,6 +206,15 @@ class Engine:
                 ends += [float(value) for value in line.reaction.response.to_come(line.start)]
         return max(ends, default=math.inf)
 
+    @property
+    def first_batch_size(self) -> int | None:
+        """The batch size that the run began with, which its learning rates were chosen for."""
+        size = self.batch_size
+        for line in self._every_line() if size is not None else ():
+            if size is not None and line.target is size[1]:
+                return int(line.target.cast(line.value(0)))
+        return None
+
     def batch_size_at(self, epoch: int) -> int | None:
         """The batch size that is to be in force in an epoch, if it is annealed."""
         size = self.batch_size
@@ -297,7 +306,7 @@ class Engine:
         due = [x for x in self._every_line() if x.rule.interval == interval and (only is None or only(x))]
         values = [(line, line.target.read(), line.target.cast(self._value_now(line))) for line in due]
         for line, old, new in values:
-            if new != old:
+            if line.target.rounded(new) != old:
                 line.target.write(new)
                 if tell:
                     self._told.add(line.target.name)

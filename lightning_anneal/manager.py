@@ -123,6 +123,7 @@ class AnnealingManager:
         self._engine.reactions.poll(readings)
         try:
             if epoch is not None:
+                self._engine.reactions.begin_epoch()
                 self._engine.start_epoch(epoch)
                 self._next_epoch = epoch + 1
             else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -82,7 +83,12 @@ class Reactions:
 
     def value(self, line: ReactingLine) -> Value:
         """The value of a line that is to be in force."""
-        return line.value(self.progress[line.rule.name].firings)
+        progress = self.progress[line.rule.name]
+        return line.value(progress.applied if line.batch_size else progress.firings)
+
+    def begin_epoch(self) -> None:
+        """An epoch begins, and what has waited for it comes into force."""
+        self.progress = {name: replace(each, applied=each.firings) for name, each in self.progress.items()}
 
     def why(self, line: ReactingLine) -> str:
         """What made the value of a line change."""
@@ -91,8 +97,8 @@ class Reactions:
 
     def has_next(self, name: str) -> bool:
         """Whether one more firing of a rule would change a value."""
-        lines = (line for line in self.lines if line.rule.name == name)
-        return any(line.reaction.response.has_next(self.progress[name].firings, line.start) for line in lines)
+        firings = self.progress[name].firings
+        return any(_has_next(line, firings) for line in self.lines if line.rule.name == name)
 
     def note_stop(self, name: str, count: int) -> None:
         """Keep in mind the count that a stop was asked for at and taken back, until the next poll."""
@@ -121,7 +127,7 @@ class Reactions:
         progress = {name: Progress.of(f"checkpoint.{name}", state[name]) for name in self.by_name if name in state}
         for name in progress:
             if state[name].get("watches") != _watched(self.by_name[name]):
-                progress[name] = Progress(progress[name].firings)
+                progress[name] = Progress(progress[name].firings, applied=progress[name].applied)
         self.load(progress)
 
     def settle(self, readings: Mapping[str, Reading]) -> None:
@@ -130,6 +136,17 @@ class Reactions:
             progress = self.progress[name]
             if progress.seen is None:
                 self.progress[name] = replace(self.by_name[name].after(progress, reading), firings=0, rest=0)
+
+
+def _has_next(line: ReactingLine, firings: int) -> bool:
+    """Whether a later value is another one, as the target holds it: an int at 0 stays there, however it is halved."""
+    response, target = line.reaction.response, line.target
+    if not response.has_next(firings, line.start):
+        return False
+    if not isinstance(response, Multiply):
+        return True
+    now, far = target.cast(line.value(firings)), float(response.to_come(line.start)[1])
+    return math.isinf(far) or target.cast(max(far, target.least)) != now
 
 
 def _watched(reaction: Reaction) -> str:

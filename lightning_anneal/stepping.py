@@ -53,7 +53,7 @@ class StepLoop:
         """Tell of each milestone, restart and end that this step has reached."""
         for line in self._running:
             if step >= line.next_event:
-                old, new = line.target.cast(line.value(step - 1)), line.target.read()
+                old, new = line.target.rounded(line.target.cast(line.value(step - 1))), line.target.read()
                 if self._tell is not None and new != old:
                     self._tell(line, old, new)
                 line.begin(step, first=False)

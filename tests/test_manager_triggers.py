@@ -260,6 +260,7 @@ def test_the_state_in_full() -> None:
             "a": {
                 "watches": "early_stopper_counter",
                 "firings": 1,
+                "applied": 1,
                 "rest": 0,
                 "peak": None,
                 "seen": {"level": 2.0, "best": None, "bad": 0, "rates": []},
@@ -267,6 +268,7 @@ def test_the_state_in_full() -> None:
             "b": {
                 "watches": "metric_plateau val_loss",
                 "firings": 1,
+                "applied": 1,
                 "rest": 0,
                 "peak": None,
                 "seen": {"level": 1.0, "best": 5.0, "bad": 0, "rates": []},

@@ -26,7 +26,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 
 from lightning_anneal import report
 from lightning_anneal.audit import Audit
-from lightning_anneal.callbacks.loaders import begin_with_batch_size, scaled_names, start_epoch
+from lightning_anneal.callbacks.loaders import begin_with_batch_size, scale_rates, scaled_names, start_epoch
 from lightning_anneal.callbacks.poll import Poll
 from lightning_anneal.callbacks.pruning import prune_unused_hooks
 from lightning_anneal.callbacks.run import horizon_of, roots_of
@@ -159,7 +159,9 @@ class RuleCallback(Callback):
             rank_zero_warn(f"{name}: the module and its hparams both have it; the module's is annealed, "
                            f"write hparams.{name} for the other")  # fmt: skip
         if begin_with_batch_size(trainer, engine):
-            engine.find_lengths_again(horizon_of(trainer))
+            for callback in _ours(trainer):
+                if callback._engine.bound and not callback._has_state:
+                    callback._engine.find_lengths_again(horizon_of(trainer))
         self._step_names = frozenset(engine.names("step"))
         engine.make_tensors(pl_module.device)
         engine.go_to(engine.epoch, engine.step_in_force, tell=not self._has_state)
@@ -176,11 +178,18 @@ class RuleCallback(Callback):
         if trainer.is_global_zero:
             names = [*(target.name for target in engine.targets), *scaled_names(trainer, engine)]
             folder = report.log_folder(trainer)
-            anew = first and not any(callback._audit.writes_to(folder) for callback in _ours(trainer))
+            anew = (
+                first
+                and trainer.global_step == 0
+                and not any(callback._audit.writes_to(folder) for callback in _ours(trainer))
+            )
             self._audit.open(folder, names, steps.done, begins=first, anew=anew)
         if self._watching:
             self._poll.begin(trainer, engine.reactions)
-        self._begin_epoch(trainer, steps.done)
+        if not first and trainer.ckpt_path is None:
+            # Another fit of this Trainer: its optimizers are new, and know nothing of a batch size that has grown.
+            scale_rates(trainer, engine, engine.first_batch_size, steps.done)
+        self._begin_epoch(trainer, steps.done, begins=False)
         if first or steps.done <= engine.step_in_force:
             engine.go_to_step(steps.done, first=first)
         else:
@@ -196,7 +205,7 @@ class RuleCallback(Callback):
         self._find_new_groups(trainer, pl_module)
         if self._poll.pending:
             self._look(trainer, epoch_ended=True)
-        self._begin_epoch(trainer, self._steps.count(trainer))
+        self._begin_epoch(trainer, self._steps.count(trainer), begins=True)
         self._at_epoch_start(trainer, report.batch_step(trainer))
         self._show(trainer)
 
@@ -304,9 +313,9 @@ class RuleCallback(Callback):
         report.log_values(trainer, self._tagged(changed), report.batch_step(trainer))
         self._show(trainer)
 
-    def _begin_epoch(self, trainer: Trainer, step: int) -> None:
+    def _begin_epoch(self, trainer: Trainer, step: int, *, begins: bool) -> None:
         """Put in force what holds during an epoch."""
-        factor = start_epoch(trainer, self._engine, step)
+        factor = start_epoch(trainer, self._engine, step, begins=begins)
         if factor != 1:
             for callback in _ours(trainer):
                 callback._poll.note_scaling(trainer, callback._engine.reactions, factor)
@@ -348,7 +357,7 @@ class RuleCallback(Callback):
         if self._has_state:
             engine.build(horizon_of(trainer))
             engine.make_tensors(pl_module.device)
-            engine.go_to(engine.epoch, engine.step_in_force)
+            engine.go_to(engine.epoch, engine.step_in_force, tell=False)
 
     def _find_new_groups(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Parameter groups that were added meanwhile get their values, too."""
@@ -372,6 +381,9 @@ class RuleCallback(Callback):
         if self._fit_state is not None:
             self.load_state_dict(self._fit_state)
             self._fit_state = None
+        # Lightning has put the module's methods here, and with them the module.
+        for name in ("log", "log_dict"):
+            vars(self).pop(name, None)
         self._trainer = self._fits_next = None
         self._groups = []
 

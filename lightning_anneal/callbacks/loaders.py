@@ -64,8 +64,14 @@ def begin_with_batch_size(trainer: Trainer, engine: Engine) -> bool:
     return True
 
 
-def start_epoch(trainer: Trainer, engine: Engine, step: int) -> float:
+def start_epoch(trainer: Trainer, engine: Engine, step: int, *, begins: bool) -> float:
     """Put in force what holds during an epoch; another batch size takes new loaders, and maybe another learning rate.
+
+    Args:
+        trainer: The trainer.
+        engine: What drives the values.
+        step: Optimizer steps done.
+        begins: Whether the epoch begins here: a batch size that a trigger has asked for waits for that.
 
     Returns:
         The factor that every learning rate has got.
@@ -73,6 +79,8 @@ def start_epoch(trainer: Trainer, engine: Engine, step: int) -> float:
     Raises:
         AnnealError: If the new batch size can't be, before it is in force.
     """
+    if begins:
+        engine.reactions.begin_epoch()
     size, to_come = engine.batch_size_now, engine.batch_size_at(trainer.current_epoch)
     if engine.batch_size is not None and to_come is not None and to_come != size:
         check_size(trainer, engine.batch_size[1].name, to_come)
@@ -144,7 +152,7 @@ def check_size(trainer: Trainer, name: str, size: int) -> None:
         raise AnnealError(name, f"{what}; give that as a fraction")
 
 
-def scale_rates(trainer: Trainer, engine: Engine, old: int, step: int) -> float:
+def scale_rates(trainer: Trainer, engine: Engine, old: int | None, step: int) -> float:
     """Scale every learning rate with the batch size, if its rule says so, and tell of it.
 
     Linear: Goyal et al., Accurate, Large Minibatch SGD (2017). Square root: Krizhevsky, One weird trick (2014), and for
@@ -160,7 +168,7 @@ def scale_rates(trainer: Trainer, engine: Engine, old: int, step: int) -> float:
         The factor.
     """
     names = scaled_names(trainer, engine)
-    if not names or engine.batch_size is None:
+    if not names or engine.batch_size is None or old is None or old == engine.batch_size_now:
         return 1.0
     rule, target = engine.batch_size
     ratio = float(target.read()) / old

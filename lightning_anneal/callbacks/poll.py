@@ -65,7 +65,7 @@ class Poll:
     def release(self, trainer: Trainer | None) -> None:
         """Let go of the run's objects, but keep what a trainer has still to be looked at: another fit may follow."""
         self.load(self.state(trainer))
-        self.stoppers, self._plateaus, self._by_step, self._bound = {}, {}, [], []
+        self.stoppers, self._plateaus, self._by_step, self._bound, self._held = {}, {}, [], [], {}
 
     # -- binding to a run -----------------------------------------------------------------------------------------
 

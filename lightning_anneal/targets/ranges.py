@@ -22,6 +22,11 @@ _RANGES = {
 }
 
 
+def least(key: str | None) -> float:
+    """The least value that an optimizer group's or the trainer's key takes."""
+    return _RANGES.get(key or "", (-math.inf, math.inf))[0]
+
+
 def check_range(where: str, key: str | None, low: float, high: float) -> None:
     """Refuse values that torch or Lightning would have refused at construction.
 
@@ -40,8 +45,8 @@ def check_range(where: str, key: str | None, low: float, high: float) -> None:
         ...
         lightning_anneal.errors.AnnealError: wd: weight_decay must be at least 0, and would go to -5
     """
-    least, end = _RANGES.get(key or "", (-math.inf, math.inf))
-    if -math.inf < low < least:
-        raise AnnealError(where, f"{key} must be at least {least:g}, and would go to {low:g}")
+    bottom, end = least(key), _RANGES.get(key or "", (-math.inf, math.inf))[1]
+    if -math.inf < low < bottom:
+        raise AnnealError(where, f"{key} must be at least {bottom:g}, and would go to {low:g}")
     if end <= high < math.inf:
         raise AnnealError(where, f"{key} must stay below {end:g}, and would go to {high:g}")

@@ -11,7 +11,7 @@ import torch
 
 from lightning_anneal.checks import Value
 from lightning_anneal.errors import AnnealError, quote
-from lightning_anneal.targets.ranges import check_range
+from lightning_anneal.targets.ranges import check_range, least
 
 
 class Slot(Protocol):
@@ -158,6 +158,17 @@ class Target:
             what = f"holds an int and would get {value:g}"
             raise AnnealError(self.name, f"{what}; write {self.read()}.0 in the module, or set round: true")
         return int(value)
+
+    @property
+    def least(self) -> float:
+        """The least value in its range."""
+        return least(self.key)
+
+    def rounded(self, value: Value) -> Value:
+        """A value as it will be read again: a tensor of 32 bits holds no 0.1."""
+        if not self.in_place or self.whole:
+            return value
+        return float(torch.tensor(value, dtype=self.slot.get().dtype).item())
 
     def write(self, value: Value) -> None:
         """Put a value in force."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lightning_anneal.checks import number
@@ -21,25 +21,34 @@ class Progress:
         firings: How often it has fired.
         rest: Polls of the cooldown that are still to pass.
         peak: The count of a stopper whose stop was taken back since the last poll.
+        applied: How many of the firings are in force, where that waits for an epoch to begin: of a batch size.
         seen: The last snapshot; ``None`` before the first poll.
     """
 
     firings: int = 0
     rest: int = 0
     peak: int | None = None
+    applied: int = 0
     seen: Snapshot | None = None
 
     def plain(self) -> dict[str, Any]:
         """As plain values, for a checkpoint."""
         seen = None if self.seen is None else self.seen.plain()
-        return {"firings": self.firings, "rest": self.rest, "peak": self.peak, "seen": seen}
+        return {
+            "firings": self.firings,
+            "applied": self.applied,
+            "rest": self.rest,
+            "peak": self.peak,
+            "seen": seen,
+        }
 
     @classmethod
     def of(cls, where: str, plain: Mapping[str, Any]) -> Progress:
         """From the plain values of a checkpoint."""
         seen = None if plain["seen"] is None else Snapshot.of(where, plain["seen"])
         peak = None if plain["peak"] is None else _count(where, plain["peak"])
-        return cls(_count(where, plain["firings"]), _count(where, plain["rest"]), peak, seen)
+        counts = {key: _count(where, plain[key]) for key in ("firings", "applied", "rest")}
+        return cls(**counts, peak=peak, seen=seen)
 
 
 def _count(where: str, value: object) -> int:
@@ -91,7 +100,7 @@ class Reaction:
         looks = self._looks(progress, reading)
         hit = any(fired(before, now) for before, now, _ in looks) and progress.rest == 0
         rest = self.cooldown if hit else max(progress.rest - 1, 0)
-        return Progress(progress.firings + hit, rest, peak=None, seen=looks[-1][1])
+        return replace(progress, firings=progress.firings + hit, rest=rest, peak=None, seen=looks[-1][1])
 
     def why(self, progress: Progress, reading: Reading) -> str:
         """Why it fires at a reading, for the audit: ``"early_stopper_counter 2 -> 3"``."""

@@ -75,14 +75,26 @@ def test_a_poll_takes_note_of_a_count_that_is_gone() -> None:
 
 
 PROGRESS = [
-    (Progress(), {"firings": 0, "rest": 0, "peak": None, "seen": None}),
+    (Progress(), {"firings": 0, "applied": 0, "rest": 0, "peak": None, "seen": None}),
     (
-        Progress(3, 2, 4, Snapshot(2.0, 0.5, 4, (0.1, 0.01))),
-        {"firings": 3, "rest": 2, "peak": 4, "seen": {"level": 2.0, "best": 0.5, "bad": 4, "rates": [0.1, 0.01]}},
+        Progress(3, 2, 4, 2, Snapshot(2.0, 0.5, 4, (0.1, 0.01))),
+        {
+            "firings": 3,
+            "applied": 2,
+            "rest": 2,
+            "peak": 4,
+            "seen": {"level": 2.0, "best": 0.5, "bad": 4, "rates": [0.1, 0.01]},
+        },
     ),
     (
-        Progress(1, 0, None, Snapshot()),
-        {"firings": 1, "rest": 0, "peak": None, "seen": {"level": 0.0, "best": None, "bad": 0, "rates": []}},
+        Progress(1, 0, None, 0, Snapshot()),
+        {
+            "firings": 1,
+            "applied": 0,
+            "rest": 0,
+            "peak": None,
+            "seen": {"level": 0.0, "best": None, "bad": 0, "rates": []},
+        },
     ),
 ]
 
@@ -134,7 +146,7 @@ def test_going_on_from_plain_values_is_going_on() -> None:
     ],
 )
 def test_a_damaged_snapshot(wrong: dict[str, Any], message: str) -> None:
-    plain = {"firings": 0, "rest": 0, "peak": None, "seen": {**Snapshot().plain(), **wrong}}
+    plain = {"firings": 0, "applied": 0, "rest": 0, "peak": None, "seen": {**Snapshot().plain(), **wrong}}
     with pytest.raises(AnnealError) as error:
         Progress.of("checkpoint.beta", plain)
     assert str(error.value) == message
