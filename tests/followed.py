@@ -58,7 +58,7 @@ class Followed(Tiny):
 
     def weights_in_force(self) -> dict[str, float]:
         nested: Any = self.weights["nested"]
-        return {"kl": self.weights["kl"], "first": nested[0], "second": nested[1], **self.annealed}  # type: ignore[dict-item]
+        return {"kl": self.weights["kl"], "first": nested[0], "second": nested[1], **self.annealed}
 
     def training_step(self, batch: Any, batch_idx: int) -> Any:
         self.tell((self.current_epoch, batch_idx, self.in_force()))

@@ -111,7 +111,7 @@ def at_each_rise(*values: int, **settings: Any) -> HyperparamAnnealingCallback:
 def test_scheduled(tmp_path: Path, schedule: dict[int, int], start: int, asks_for_length: bool) -> None:
     module, data = Sees(), Data(start)
     if not asks_for_length:
-        module.configure_optimizers = lambda: torch.optim.SGD(module.parameters(), lr=0.1)  # type: ignore[method-assign]
+        module.configure_optimizers = lambda: torch.optim.SGD(module.parameters(), lr=0.1)
     trainer = trainer_for(tmp_path, sized(schedule))
     trainer.fit(module, datamodule=data)
     first, second, third = {0: 4, **schedule}.values()
@@ -350,7 +350,7 @@ def test_refused(tmp_path: Path, callback: Any, data: Data, options: dict[str, A
 
 def test_a_loader_that_does_not_read_it_is_refused(tmp_path: Path) -> None:
     data = Data()
-    data.train_dataloader = lambda: DataLoader(Numbers(), batch_size=3)  # type: ignore[method-assign]
+    data.train_dataloader = lambda: DataLoader(Numbers(), batch_size=3)
     with pytest.raises(AnnealError) as error:
         trainer_for(tmp_path, sized(UP)).fit(Sees(), datamodule=data)
     assert str(error.value) == (

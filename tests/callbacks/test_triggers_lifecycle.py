@@ -152,7 +152,7 @@ def test_a_stopper_of_ones_own_is_extended_too(tmp_path: Path) -> None:
 def test_hooks_that_were_set_on_a_stopper_come_back(tmp_path: Path) -> None:
     early, calls = stopper(patience=2), []
     own = early.on_train_epoch_end
-    early.on_train_epoch_end = mine = lambda *args: (calls.append(1), own(*args))  # type: ignore[method-assign]
+    early.on_train_epoch_end = mine = lambda *args: (calls.append(1), own(*args))
     extends = on("early_stopper_triggered", extend_training=True, values=[0.0, 1.0])
     trainer_for(tmp_path, extends, early, max_epochs=30).fit(Scripted(STUCK))
     assert early.on_train_epoch_end is mine
@@ -258,9 +258,9 @@ def test_a_batch_size_that_grows_too_far(tmp_path: Path, settings: Any, data: Da
 
 def test_a_size_that_the_loaders_made_anew_do_not_have(tmp_path: Path) -> None:
     data, module = Data(), Sees(losses=[1.0, 2.0, 3.0])
-    make, data.train_dataloader = data.train_dataloader, None  # type: ignore[method-assign]
+    make, data.train_dataloader = data.train_dataloader, None
     first = make()
-    data.train_dataloader = lambda: first  # type: ignore[method-assign]
+    data.train_dataloader = lambda: first
     given = {"strategy": "scheduled", "schedule": {0: 4, 1: 8}, "scale_lr": "linear"}
     with pytest.raises(AnnealError) as error:
         trainer_for(tmp_path, HyperparamAnnealingCallback({"datamodule.batch_size": given})).fit(

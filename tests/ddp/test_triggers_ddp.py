@@ -219,7 +219,7 @@ def test_every_sample_is_seen_once_an_epoch_in_an_order_of_that_epoch(run: Run, 
         seen = []
         for rank in range(len(ranks)):
             own = [index for batch in batches(ranks, rank, epoch) for index in batch]
-            sampler = DistributedSampler(range(SAMPLES), num_replicas=len(ranks), rank=rank, seed=0)  # type: ignore[arg-type]
+            sampler = DistributedSampler(range(SAMPLES), num_replicas=len(ranks), rank=rank, seed=0)
             sampler.set_epoch(epoch)
             assert own == list(sampler), (epoch, rank)
             seen += own

@@ -98,6 +98,6 @@ def test_refused(name: Any, options: dict[str, Any], message: str) -> None:
 
 def test_what_can_not_be_registered() -> None:
     with pytest.raises(AnnealError, match="must be a subclass of Optimizer"):
-        register_optimizer(dict)  # type: ignore[arg-type]
+        register_optimizer(dict)
     with pytest.raises(AnnealError, match=r"'Adam' is torch\.optim\.adam's already; give another name"):
         register_optimizer(torch.optim.SGD, "adam")

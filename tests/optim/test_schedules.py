@@ -114,4 +114,4 @@ def test_refused(arguments: tuple[Any, ...], message: str) -> None:
 
 def test_what_is_no_schedule() -> None:
     with pytest.raises(AnnealError, match="must be a schedule or a callable of t, got 3"):
-        ScheduleLR(optimizer(0.5), 3)  # type: ignore[arg-type]
+        ScheduleLR(optimizer(0.5), 3)
