@@ -116,7 +116,7 @@ class Engine:
 
     def _steps_per_epoch(self, horizon: Horizon) -> float | None:
         """The steps of an epoch; where the batch size is annealed, with the one that it had at first."""
-        if all(rule.path.split(".")[-1] != "batch_size" for rule in self.rules):
+        if not any(rule.sizes_batches for rule in self.rules):
             return horizon.steps_per_epoch()
         if self.run.get("steps_per_epoch") is None:
             self.run["steps_per_epoch"] = horizon.steps_per_epoch()
@@ -209,20 +209,20 @@ class Engine:
     @property
     def first_batch_size(self) -> int | None:
         """The batch size that the run began with, which its learning rates were chosen for."""
-        size = self.batch_size
-        for line in self._every_line() if size is not None else ():
-            if size is not None and line.target is size[1]:
-                return int(line.target.cast(line.value(0)))
-        return None
+        line = self._batch_size_line()
+        return None if line is None else int(line.target.cast(line.value(0)))
 
     def batch_size_at(self, epoch: int) -> int | None:
         """The batch size that is to be in force in an epoch, if it is annealed."""
-        size = self.batch_size
-        for line in self._every_line() if size is not None else ():
-            if size is not None and line.target is size[1]:
-                value = self.reactions.value(line) if isinstance(line, ReactingLine) else line.value(epoch)
-                return int(line.target.cast(value))
-        return None
+        line = self._batch_size_line()
+        if line is None:
+            return None
+        value = self.reactions.value(line) if isinstance(line, ReactingLine) else line.value(epoch)
+        return int(line.target.cast(value))
+
+    def _batch_size_line(self) -> AnyLine | None:
+        target = None if self.batch_size is None else self.batch_size[1]
+        return next((line for line in self._every_line() if line.target is target), None)
 
     @property
     def shadowed(self) -> list[str]:

@@ -44,6 +44,11 @@ class Rule:
     optional: bool = False
     scale_lr: str | None = None
 
+    @property
+    def sizes_batches(self) -> bool:
+        """Whether its path names a batch size."""
+        return self.path.split(".")[-1] == "batch_size"
+
     def due(self, t: int) -> int:
         """The epoch (or step) at or before ``t`` at which this rule last had its turn.
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 from lightning.pytorch import Callback
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, Timer
 
 from lightning_anneal import HyperparamAnnealingCallback
 from tests.scripted import Scripted, stopper
-from tests.tiny import BATCHES, trainer_for
+from tests.tiny import trainer_for
 
 # Nothing gets better after the first validation: with a patience of 2 a stop is asked for after every second one.
 STUCK = [1.0] * 40
@@ -100,10 +100,27 @@ def test_other_stops_stand(tmp_path: Path, losses: list[float], options: Any, ot
     assert len(module.by_epoch) == epochs
 
 
-def test_max_time_stands(tmp_path: Path) -> None:
-    module = Scripted(STUCK)
-    trainer_for(tmp_path, stopper(patience=2), extending(), max_epochs=30, max_time=timedelta(0)).fit(module)
-    assert len(module.values) <= BATCHES
+class OverInEpoch2(Timer):
+    """A clock that runs out at the end of epoch 2."""
+
+    def __init__(self) -> None:
+        super().__init__(timedelta(hours=1), interval="epoch", verbose=False)
+        self.elapsed = 0.0
+
+    def time_elapsed(self, *args: Any) -> float:
+        return self.elapsed
+
+    def on_train_epoch_end(self, trainer: Any, *args: Any, **kwargs: Any) -> None:
+        self.elapsed = 7200.0 if trainer.current_epoch == 2 else 0.0
+        super().on_train_epoch_end(trainer, *args, **kwargs)
+
+
+@pytest.mark.parametrize("timer_first", [True, False])
+def test_max_time_stands_in_the_epoch_whose_patience_runs_out(tmp_path: Path, timer_first: bool) -> None:
+    module, timer, rest = Scripted(STUCK), OverInEpoch2(), [stopper(patience=2), extending()]
+    callbacks = [timer, *rest] if timer_first else [*rest, timer]
+    trainer_for(tmp_path, *callbacks, max_epochs=30).fit(module)
+    assert module.by_epoch == [0, 0, 0]
 
 
 def test_it_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
