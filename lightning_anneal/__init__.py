@@ -12,10 +12,15 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from lightning_anneal.callbacks.annealing import HyperparamAnnealingCallback
     from lightning_anneal.callbacks.beta import BetaScheduleCallback
+    from lightning_anneal.callbacks.optimizer_watch import OptimizerWatchCallback
     from lightning_anneal.errors import AnnealError
     from lightning_anneal.manager import AnnealingManager
-    from lightning_anneal.optim.optimizers import build_optimizer
+    from lightning_anneal.optim.configure import configure_optimizers
+    from lightning_anneal.optim.optimizers import build_optimizer, register_optimizer
+    from lightning_anneal.optim.schedulers import build_lr_scheduler
     from lightning_anneal.optim.schedules import LinearWarmupCosineAnnealingLR
+    from lightning_anneal.optim.settings import OptimConfig
+    from lightning_anneal.optim.specs import register_lr_scheduler
     from lightning_anneal.schedules import (
         Constant,
         ConstantBetaScheduler,
@@ -46,7 +51,13 @@ else:
         "BetaScheduleCallback": "lightning_anneal.callbacks.beta",
         "HyperparamAnnealingCallback": "lightning_anneal.callbacks.annealing",
         "LinearWarmupCosineAnnealingLR": "lightning_anneal.optim.schedules",
+        "OptimConfig": "lightning_anneal.optim.settings",
+        "OptimizerWatchCallback": "lightning_anneal.callbacks.optimizer_watch",
+        "build_lr_scheduler": "lightning_anneal.optim.schedulers",
         "build_optimizer": "lightning_anneal.optim.optimizers",
+        "configure_optimizers": "lightning_anneal.optim.configure",
+        "register_lr_scheduler": "lightning_anneal.optim.specs",
+        "register_optimizer": "lightning_anneal.optim.optimizers",
         "Constant": _SCHEDULES,
         "ConstantBetaScheduler": _SCHEDULES,
         "Cosine": _SCHEDULES,
@@ -99,12 +110,18 @@ __all__ = [
     "LinearBetaScheduler",
     "LinearWarmupCosineAnnealingLR",
     "Milestones",
+    "OptimConfig",
+    "OptimizerWatchCallback",
     "Polynomial",
     "Saturating",
     "Sequence",
     "Sigmoid",
     "WarmRestart",
     "WarmRestartBetaScheduler",
+    "build_lr_scheduler",
     "build_optimizer",
+    "configure_optimizers",
     "get_beta_scheduler",
+    "register_lr_scheduler",
+    "register_optimizer",
 ]

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import lightning_anneal
-from lightning_anneal.callbacks.base import RuleCallback
 from lightning_anneal.errors import AnnealError, quote, suggestion
 
 _PACKAGE = "lightning_anneal."
@@ -63,5 +62,5 @@ def _named(config: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
         arguments = (entry.get("init_args") or {}) if isinstance(entry, Mapping) else {}
         if not isinstance(arguments, Mapping):
             raise AnnealError(f"{name}.init_args", f"must be a mapping, got {quote(arguments)}")
-        if name in known and issubclass(getattr(lightning_anneal, name), RuleCallback):
+        if name in known:
             yield name, arguments

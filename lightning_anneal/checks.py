@@ -59,6 +59,21 @@ def positive(where: str, value: object) -> float:
     return result
 
 
+def not_negative(where: str, value: object) -> float:
+    """A finite float of at least zero.
+
+    Example:
+        >>> not_negative("learning_rate", -1)
+        Traceback (most recent call last):
+        ...
+        lightning_anneal.errors.AnnealError: learning_rate: must not be negative, got -1
+    """
+    result = number(where, value)
+    if result < 0:
+        raise AnnealError(where, f"must not be negative, got {quote(value)}")
+    return result
+
+
 def count(where: str, value: object) -> int:
     """A whole number of at least 1."""
     result = positive(where, value)

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import OmegaConf
 
 from lightning_anneal.callback_configs import check_callbacks
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The words behind the command's name; those of the process by default.
 
     Returns:
-        The exit status: 0, or 2 for a mistake in a config.
+        The exit status: 0, or 2 for a mistake in a config, as this package or Lightning sees it.
     """
     command_line = sys.argv
     # Models are named by their import path, and a project's own lie in the folder the command is run from.
@@ -66,7 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parser_class=_Parser,
             save_config_kwargs={"overwrite": True},
         )
-    except AnnealError as error:
+    except (AnnealError, MisconfigurationException) as error:
+        # Lightning's own error for what a config says, such as a monitor that is not logged.
         _say(str(error))
         return _USAGE_ERROR
     finally:

@@ -149,6 +149,26 @@ class Lengths:
             self.asked[full] = self.found[kept]
         return self.asked[full]
 
+    def run(self, key: str) -> float:
+        """The whole run, or the stretch that stands for it in a part, for a length that was left out.
+
+        Raises:
+            AnnealError: If the run's length is not known.
+
+        Example:
+            >>> Lengths("cosine", "step", Horizon(max_steps=100)).run("num_training_steps")
+            100.0
+        """
+        full = self.prefix + key
+        if self.whole is not None:
+            self.asked[full] = self.whole
+        else:
+            kept = f"{full}=100%"
+            if kept not in self.found:
+                self.found[kept] = float(self._run(full, "leaving it out"))
+            self.asked[full] = self.found[kept]
+        return self.asked[full]
+
     def _find(self, key: str, length: Length | None) -> float:
         if length is None:
             return max(self._run(key, "leaving it out") - 1, 1.0)

@@ -60,8 +60,12 @@ def read_source(where: str, settings: Settings, common: tuple[str, ...]) -> Reci
     return strategy.read(where, settings)
 
 
-def _read_recipe(where: str, settings: Settings, common: tuple[str, ...]) -> Recipe:
-    """A source inside another one, which has to be a schedule."""
+def read_recipe(where: str, settings: Settings, common: tuple[str, ...]) -> Recipe:
+    """A source that has to be a schedule, such as one inside another.
+
+    Raises:
+        AnnealError: As `read_source`, and for a trigger.
+    """
     source = read_source(where, settings, common)
     if isinstance(source, Reaction):
         raise AnnealError(f"{where}.strategy", "trigger_based can't be a part of another strategy")
@@ -138,7 +142,7 @@ def _read_cycle(where: str, settings: Settings) -> Recipe:
 
 
 def _read_restart(where: str, settings: Settings) -> Recipe:
-    base = _read_recipe(f"{where}.base", as_mapping(f"{where}.base", settings["base"]), ("strategy",))
+    base = read_recipe(f"{where}.base", as_mapping(f"{where}.base", settings["base"]), ("strategy",))
     multiplier = settings.get("restart_multiplier")
     return RestartRecipe(
         base,
@@ -158,7 +162,7 @@ def _read_sequence(where: str, settings: Settings) -> Recipe:
         length = _length(key, part, "duration")
         if length is None and i < len(given) - 1:
             raise AnnealError(f"{key}.duration", "missing; only the last part can do without")
-        parts.append((_read_recipe(key, part, ("strategy", "duration")), length))
+        parts.append((read_recipe(key, part, ("strategy", "duration")), length))
     return SequenceRecipe(tuple(parts))
 
 

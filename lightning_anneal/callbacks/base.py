@@ -27,9 +27,10 @@ from lightning.pytorch.utilities import rank_zero_warn
 from lightning_anneal import report
 from lightning_anneal.audit import Audit
 from lightning_anneal.callbacks.loaders import begin_with_batch_size, scale_rates, scaled_names, start_epoch
+from lightning_anneal.callbacks.optimizer_watch import OptimizerWatchCallback
 from lightning_anneal.callbacks.poll import Poll
 from lightning_anneal.callbacks.pruning import prune_unused_hooks
-from lightning_anneal.callbacks.run import horizon_of, roots_of
+from lightning_anneal.callbacks.run import roots_of
 from lightning_anneal.callbacks.start import bind
 from lightning_anneal.callbacks.steps import StepCount
 from lightning_anneal.callbacks.stops import StopTaker
@@ -39,6 +40,7 @@ from lightning_anneal.engine import Engine
 from lightning_anneal.errors import AnnealError, quote, suggestion
 from lightning_anneal.horizons import HORIZON_POLICIES
 from lightning_anneal.rules import Rule
+from lightning_anneal.run_length import horizon_of
 from lightning_anneal.sync import agree
 from lightning_anneal.targets.path import parse_path
 from lightning_anneal.targets.resolve import home_of
@@ -140,10 +142,11 @@ class RuleCallback(Callback):
         if stage != "fit":
             # An evaluation may load another checkpoint; a fit that comes after it goes on where the last one stood.
             self._fit_state = self.state_dict() or None
-        # LearningRateMonitor logs in start-hooks, too, and in front of this callback it would log the value of the
-        # step before: it is put behind. A new list, because Lightning is walking through the old one.
+        # What logs learning rates does it in start-hooks, too, and in front of this callback it would log the value of
+        # the step before: it is put behind. A new list, because Lightning is walking through the old one.
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-        early = [c for c in callbacks[: callbacks.index(self)] if isinstance(c, LearningRateMonitor)]
+        before = callbacks[: callbacks.index(self)]
+        early = [c for c in before if isinstance(c, LearningRateMonitor | OptimizerWatchCallback)]
         if early:
             rest = [c for c in callbacks if c not in early]
             behind = rest.index(self) + 1

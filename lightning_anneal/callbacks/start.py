@@ -9,9 +9,10 @@ from lightning.pytorch import LightningModule, Trainer
 
 from lightning_anneal.callbacks.loaders import check_loaders, check_scaling
 from lightning_anneal.callbacks.poll import Poll
-from lightning_anneal.callbacks.run import horizon_of, roots_of
+from lightning_anneal.callbacks.run import roots_of
 from lightning_anneal.engine import Engine
 from lightning_anneal.errors import AnnealError
+from lightning_anneal.run_length import horizon_of
 from lightning_anneal.sync import agree, all_well
 from lightning_anneal.targets.resolve import Roots
 

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
-from lightning_anneal.checks import number
-from lightning_anneal.errors import AnnealError, quote
+from lightning_anneal.checks import not_negative
+from lightning_anneal.errors import AnnealError
 from lightning_anneal.optim.registry import Registry, checked_kwargs
 
 OPTIMIZERS: Registry[Optimizer] = Registry("optimizer", Optimizer, torch.optim)
@@ -62,18 +62,14 @@ def build_optimizer(
         lightning_anneal.errors.AnnealError: optimizer: unknown optimizer 'AdamV'; did you mean 'Adam'?
     """
     cls = OPTIMIZERS.get(name)
-    kwargs = checked_kwargs("optimizer_kwargs", cls, {} if optimizer_kwargs is None else optimizer_kwargs, ("params",))
+    kwargs = checked_kwargs("optimizer_kwargs", cls, optimizer_kwargs, ("params",))
     if "lr" in kwargs and learning_rate is not None:
         raise AnnealError("optimizer_kwargs.lr", "learning_rate says it too; keep one")
     rate = kwargs.pop("lr", learning_rate)
     if rate is None:
         rate = DEFAULT_RATES.get(cls.__name__)
     if rate is not None:
-        if not isinstance(rate, torch.Tensor):
-            rate = number("learning_rate", rate)
-        if rate < 0:
-            raise AnnealError("learning_rate", f"must not be negative, got {quote(rate)}")
-        kwargs["lr"] = rate
+        kwargs["lr"] = rate if isinstance(rate, torch.Tensor) else not_negative("learning_rate", rate)
     try:
         return cls(params, **kwargs)
     except Exception as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import ModuleType
 from typing import Any, Generic, TypeVar
 
@@ -32,8 +32,13 @@ class Registry(Generic[T]):
             if inspect.isclass(value) and issubclass(value, base) and value is not base and value.__name__ == name
         }
 
-    def register(self, cls: type[T], name: str | None = None) -> type[T]:
+    def register(self, cls: type[T], name: str | None = None, taken: Iterable[str] = ()) -> type[T]:
         """Make a class known under its own name, or another one.
+
+        Args:
+            cls: The class.
+            name: The name, unless it is the class's own.
+            taken: Names that mean something else already.
 
         Raises:
             AnnealError: If it is no such class, or the name is taken by another one.
@@ -43,9 +48,11 @@ class Registry(Generic[T]):
         known = cls.__name__ if name is None else name
         if not isinstance(known, str) or not known:
             raise AnnealError(self.kind, f"a name must be a string, got {quote(known)}")
-        taken = {other.lower(): other for other in self._classes}.get(known.lower())
-        if taken is not None and self._classes[taken] is not cls:
-            raise AnnealError(self.kind, f"'{taken}' is {self._classes[taken].__module__}'s already; give another name")
+        other = self.find(known)
+        if other is not None and other is not cls:
+            raise AnnealError(self.kind, f"'{known}' is {other.__module__}'s already; give another name")
+        if known.lower() in {each.lower() for each in taken}:
+            raise AnnealError(self.kind, f"'{known}' is lightning_anneal's already; give another name")
         self._classes[known] = cls
         return cls
 
@@ -53,19 +60,56 @@ class Registry(Generic[T]):
         """All names, sorted."""
         return sorted(self._classes)
 
+    def find(self, name: object) -> type[T] | None:
+        """The class of this name, if there is one."""
+        by_lower = {known.lower(): cls for known, cls in self._classes.items()}
+        return by_lower.get(name.lower()) if isinstance(name, str) else None
+
     def get(self, name: object) -> type[T]:
         """The class of this name.
 
         Raises:
             AnnealError: If there is none, with the nearest one.
         """
-        by_lower = {known.lower(): cls for known, cls in self._classes.items()}
-        if isinstance(name, str) and name.lower() in by_lower:
-            return by_lower[name.lower()]
-        raise AnnealError(self.kind, f"unknown {self.kind} {quote(name)}{suggestion(name, self._classes)}")
+        cls = self.find(name)
+        if cls is None:
+            raise AnnealError(self.kind, f"unknown {self.kind} {quote(name)}{suggestion(name, self._classes)}")
+        return cls
 
 
-def checked_kwargs(where: str, cls: type, given: Mapping[str, Any], taken: tuple[str, ...]) -> dict[str, Any]:
+def checked_mapping(where: str, given: object) -> Mapping[str, Any]:
+    """A mapping, or an error that knows how YAML reads a mapping in which a space is missing.
+
+    Raises:
+        AnnealError: If it is none, or a key of it is a key and a value in one.
+
+    Example:
+        >>> checked_mapping("optimizer_kwargs", {"momentum:0.9": None})
+        Traceback (most recent call last):
+        ...
+        lightning_anneal.errors.AnnealError: optimizer_kwargs: YAML reads 'momentum:0.9' as text; write 'momentum: 0.9'
+    """
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        inside = given.strip("{} ") if isinstance(given, str) else ""
+        if ":" in inside:
+            raise _missing_space(where, inside)
+        raise AnnealError(where, f"must be a mapping, got {quote(given)}")
+    for key, value in given.items():
+        if isinstance(key, str) and ":" in key and value is None:
+            raise _missing_space(where, key)
+    return given
+
+
+def _missing_space(where: str, text: str) -> AnnealError:
+    key, _, value = text.partition(":")
+    return AnnealError(where, f"YAML reads {quote(text)} as text; write {quote(f'{key}: {value.strip()}')}")
+
+
+def checked_kwargs(
+    where: str, cls: type, given: object, taken: tuple[str, ...], as_written: tuple[str, ...] = ()
+) -> dict[str, Any]:
     """Keyword arguments for a class, as plain values: lists as tuples, numbers that YAML reads as text as numbers.
 
     Args:
@@ -73,26 +117,56 @@ def checked_kwargs(where: str, cls: type, given: Mapping[str, Any], taken: tuple
         cls: The class.
         given: The arguments.
         taken: Parameters of the class that are given in another way.
+        as_written: Arguments that are left as they are, to be read by others.
 
     Raises:
-        AnnealError: For an argument that the class doesn't take.
+        AnnealError: For an argument that the class doesn't take, or a number that is none.
     """
-    if not isinstance(given, Mapping):
-        raise AnnealError(where, f"must be a mapping, got {quote(given)}")
     parameters = inspect.signature(cls).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return dict(checked_mapping(where, given))
     known = [name for name in parameters if name not in taken]
     plain = {}
-    for key, value in given.items():
+    for key, value in checked_mapping(where, given).items():
         if key not in known:
-            raise AnnealError(where, f"{cls.__name__} takes no {quote(key)}{suggestion(key, known)}")
-        plain[key] = _plain(f"{where}.{key}", value, parameters[key].default)
+            near = suggestion(key, known)
+            takes = "" if near.startswith("; known") else f" {cls.__name__} takes {', '.join(known)}"
+            raise AnnealError(where, f"{cls.__name__} takes no {quote(key)}{near}{takes}")
+        plain[key] = value if key in as_written else _plain(f"{where}.{key}", value, _is_numeric(parameters[key]))
     return plain
 
 
-def _plain(where: str, value: Any, default: Any) -> Any:
+def check_complete(where: str, cls: type, kwargs: Mapping[str, Any], taken: tuple[str, ...]) -> None:
+    """Refuse keyword arguments that lack one which the class can't do without.
+
+    Raises:
+        AnnealError: If one is missing.
+    """
+    for name, parameter in inspect.signature(cls).parameters.items():
+        optional = parameter.default is not parameter.empty or parameter.kind in (
+            parameter.VAR_KEYWORD,
+            parameter.VAR_POSITIONAL,
+        )
+        if not optional and name not in (*taken, *kwargs):
+            known = [each for each in inspect.signature(cls).parameters if each not in taken]
+            raise AnnealError(f"{where}.{name}", f"missing; {cls.__name__} takes {', '.join(known)}")
+
+
+def _is_numeric(parameter: inspect.Parameter) -> bool:
+    """Whether a parameter takes numbers; of one without a default its annotation says so."""
+    if isinstance(parameter.default, int | float):
+        return not isinstance(parameter.default, bool)
+    annotation = str(parameter.annotation)
+    return any(word in annotation for word in ("int", "float")) and "str" not in annotation
+
+
+def _plain(where: str, value: Any, numeric: bool) -> Any:
     if isinstance(value, list | tuple):
-        return tuple(_plain(where, each, 0.0) for each in value)
-    numeric = isinstance(default, int | float) and not isinstance(default, bool)
-    if numeric and isinstance(value, str):
+        return tuple(_plain(where, each, True) for each in value)
+    if not numeric or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
         return number(where, value)
+    if isinstance(value, int | float):
+        number(where, value)
     return value

@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from lightning_anneal.checks import number, positive
+from lightning_anneal.checks import not_negative, positive
+from lightning_anneal.clock import Lengths
 from lightning_anneal.errors import AnnealError, quote
 from lightning_anneal.schedules import Cosine, Linear, Sequence
 
@@ -52,6 +53,58 @@ class ScheduleLR(LRScheduler):
         return {key: value for key, value in super().state_dict().items() if key != "schedule"}
 
 
+class PlannedLR(ScheduleLR):
+    """A schedule that is made once the run's length is known, and made again just so when a run is resumed.
+
+    Args:
+        optimizer: The optimizer.
+        plan: Makes the schedule; every length it needs goes through the `Lengths`, which keep it.
+        lengths: The lengths, in steps or epochs.
+        every: How many steps or epochs pass from one call of `step` to the next.
+
+    Raises:
+        AnnealError: For a length that can't be known, or a value out of range.
+
+    Example:
+        >>> import torch
+        >>> from lightning_anneal.clock import Horizon, Lengths
+        >>> optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.5)
+        >>> lengths = Lengths("scheduler_kwargs", "step", Horizon(max_steps=10))
+        >>> scheduler = PlannedLR(optimizer, lambda lengths: Linear(1.0, 0.0, lengths.run("duration")), lengths)
+        >>> scheduler.state_dict()["lengths"]
+        {'duration=100%': 10.0}
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        plan: Callable[[Lengths], Callable[[float], float]],
+        lengths: Lengths,
+        every: int = 1,
+    ) -> None:
+        self.plan = plan
+        self.lengths = lengths
+        self.every = every
+        super().__init__(optimizer, plan(lengths))
+
+    def get_lr(self) -> list[float | Tensor]:
+        """The rate of each group now."""
+        return [base * self.schedule(self.last_epoch * self.every) for base in self.base_lrs]
+
+    def state_dict(self) -> dict[str, Any]:
+        """All but what the config says; the lengths as they were found."""
+        state = super().state_dict()
+        del state["plan"], state["every"]
+        return {**state, "lengths": dict(self.lengths.found)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with the lengths that the run began with."""
+        super().load_state_dict({key: value for key, value in state_dict.items() if key != "lengths"})
+        self.lengths.found.clear()
+        self.lengths.found.update(state_dict.get("lengths", {}))
+        self.schedule = self.plan(self.lengths)
+
+
 class LinearWarmupCosineAnnealingLR(LRScheduler):
     """Linear warm-up to each group's base learning rate, then a half cosine to `eta_min`, which holds.
 
@@ -91,10 +144,10 @@ class LinearWarmupCosineAnnealingLR(LRScheduler):
         eta_min: float = 0.0,
         last_epoch: int = -1,
     ) -> None:
-        self.warmup_epochs = _not_negative("warmup_epochs", warmup_epochs)
+        self.warmup_epochs = not_negative("warmup_epochs", warmup_epochs)
         self.max_epochs = positive("max_epochs", max_epochs)
-        self.warmup_start_lr = _not_negative("warmup_start_lr", warmup_start_lr)
-        self.eta_min = _not_negative("eta_min", eta_min)
+        self.warmup_start_lr = not_negative("warmup_start_lr", warmup_start_lr)
+        self.eta_min = not_negative("eta_min", eta_min)
         if self.warmup_epochs >= self.max_epochs:
             what = f"must be below max_epochs ({self.max_epochs:g}), got {self.warmup_epochs:g}"
             raise AnnealError("warmup_epochs", what)
@@ -111,10 +164,3 @@ class LinearWarmupCosineAnnealingLR(LRScheduler):
             return cosine
         warmup = Linear(self.warmup_start_lr, base, self.warmup_epochs)
         return Sequence([(warmup, self.warmup_epochs), (cosine, self.max_epochs - self.warmup_epochs)])
-
-
-def _not_negative(where: str, value: object) -> float:
-    result = number(where, value)
-    if result < 0:
-        raise AnnealError(where, f"must not be negative, got {quote(value)}")
-    return result

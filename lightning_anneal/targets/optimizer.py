@@ -62,8 +62,10 @@ def check_not_owned(where: str, optimizer: Optimizer, key: str, schedulers: Iter
 
 def _owned_keys(scheduler: Any) -> set[str]:
     keys = {"lr"}
-    for part in [scheduler, *getattr(scheduler, "_schedulers", [])]:
-        # OneCycleLR and CyclicLR move the momentum against the LR, in whichever key the optimizer keeps it.
-        if getattr(part, "cycle_momentum", False):
-            keys |= {"momentum", "betas"}
+    # OneCycleLR and CyclicLR move the momentum against the LR, in whichever key the optimizer keeps it.
+    if getattr(scheduler, "cycle_momentum", False):
+        keys |= {"momentum", "betas"}
+    # SequentialLR and ChainedScheduler have others in them, and so has a scheduler that is stepped now and then.
+    for part in [*getattr(scheduler, "_schedulers", []), *filter(None, [getattr(scheduler, "inner", None)])]:
+        keys |= _owned_keys(part)
     return keys

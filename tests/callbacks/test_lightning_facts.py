@@ -12,7 +12,7 @@ from lightning.pytorch.loggers import CSVLogger
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_anneal import report
-from lightning_anneal.callbacks.run import horizon_of, steps_per_epoch
+from lightning_anneal.run_length import horizon_of, steps_per_epoch
 from tests.tiny import Tiny, trainer_for
 
 

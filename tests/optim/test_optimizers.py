@@ -79,14 +79,17 @@ def test_a_registered_one() -> None:
         ("AdamV", {}, "optimizer: unknown optimizer 'AdamV'; did you mean 'Adam'?"),
         (None, {}, "optimizer: unknown optimizer None; known: ASGD, Adadelta, "),
         ("Optimizer", {}, "optimizer: unknown optimizer 'Optimizer'; known: "),
-        ("SGD", {"learning_rate": -1}, "learning_rate: must not be negative, got -1.0"),
+        ("SGD", {"learning_rate": -1}, "learning_rate: must not be negative, got -1"),
         ("SGD", {"learning_rate": float("nan")}, "learning_rate: must be a finite number, got nan"),
         ("SGD", {"learning_rate": "fast"}, "learning_rate: must be a number, got 'fast'"),
         ("SGD", {"learning_rate": 0.1, "optimizer_kwargs": {"lr": 0.2}}, "optimizer_kwargs.lr: learning_rate says it too; keep one"),
-        ("SGD", {"optimizer_kwargs": {"momentm": 0.9}}, "optimizer_kwargs: SGD takes no 'momentm'; did you mean 'momentum'?"),
+        ("SGD", {"optimizer_kwargs": {"momentm": 0.9}}, "optimizer_kwargs: SGD takes no 'momentm'; did you mean 'momentum'? SGD takes lr, momentum, dampening, weight_decay, nesterov"),
+        ("SGD", {"optimizer_kwargs": {"weight_decay": float("nan")}}, "optimizer_kwargs.weight_decay: must be a finite number, got nan"),
         ("SGD", {"optimizer_kwargs": {"momentum": -1}}, "optimizer_kwargs: SGD: Invalid momentum value: -1"),
         ("SGD", {"optimizer_kwargs": {"momentum": "much"}}, "optimizer_kwargs.momentum: must be a number, got 'much'"),
-        ("SGD", {"optimizer_kwargs": "{momentum:0.9}"}, "optimizer_kwargs: must be a mapping, got '{momentum:0.9}'"),
+        ("SGD", {"optimizer_kwargs": "{momentum:0.9}"}, "optimizer_kwargs: YAML reads 'momentum:0.9' as text; write 'momentum: 0.9'"),
+        ("SGD", {"optimizer_kwargs": {"momentum:0.9": None}}, "optimizer_kwargs: YAML reads 'momentum:0.9' as text; write 'momentum: 0.9'"),
+        ("SGD", {"optimizer_kwargs": [0.9]}, "optimizer_kwargs: must be a mapping, got [0.9]"),
         ("Adam", {"optimizer_kwargs": {"betas": [0.9]}}, "optimizer_kwargs: Adam: tuple index out of range"),
     ],
 )  # fmt: skip
@@ -99,5 +102,5 @@ def test_refused(name: Any, options: dict[str, Any], message: str) -> None:
 def test_what_can_not_be_registered() -> None:
     with pytest.raises(AnnealError, match="must be a subclass of Optimizer"):
         register_optimizer(dict)
-    with pytest.raises(AnnealError, match=r"'Adam' is torch\.optim\.adam's already; give another name"):
+    with pytest.raises(AnnealError, match=r"'adam' is torch\.optim\.adam's already; give another name"):
         register_optimizer(torch.optim.SGD, "adam")

@@ -1,0 +1,258 @@
+"""OptimizerWatchCallback: what the optimizers do, said; schedulers stepped where Lightning steps none."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import LearningRateMonitor
+from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities.model_helpers import is_overridden
+from lightning.pytorch.utilities.types import LRSchedulerConfig
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from lightning_anneal.callbacks.pruning import prune_unused_hooks
+from lightning_anneal.checks import flag
+from lightning_anneal.errors import AnnealError, quote
+from lightning_anneal.optim.advice import advise
+from lightning_anneal.optim.lengths import Timing
+from lightning_anneal.optim.scheduler_configs import MONITORS
+from lightning_anneal.optim.schedules import ScheduleLR
+from lightning_anneal.run_length import horizon_of
+from lightning_anneal.schedules import Constant
+
+
+class OptimizerWatchCallback(Callback):
+    """Watches optimizers and LR schedulers, however they were configured.
+
+    - Logs the learning rate, momentum and weight decay of every group, by Lightning's LearningRateMonitor and under its
+      tags (``lr-AdamW/decoder``, ``lr-AdamW/decoder-weight_decay``), unless there is a monitor already.
+    - Warns at the start of lengths that can't be meant: a warm-up longer than the run, a OneCycleLR that ends early or
+      late, a least learning rate above the first one; and at the end if a learning rate never changed.
+    - Stops with one line when the loss is NaN. On an accelerator, and with several processes, it looks every
+      ``log_every_n_steps``, so that no step has to wait.
+    - Says in one line which metrics are logged if the ``monitor`` of a ReduceLROnPlateau is not.
+
+    Args:
+        log: Whether to log.
+        stop_on_nan: Whether a NaN loss ends the run.
+        step_schedulers: Whether to step LR schedulers in manual optimization, where Lightning doesn't: those by step
+            after each batch in which their optimizer has stepped, those by epoch at the end of an epoch.
+
+    Raises:
+        AnnealError: For an argument that is no boolean; in a fit, for a NaN loss or a metric that isn't logged.
+
+    Example:
+        >>> from lightning.pytorch import Trainer
+        >>> trainer = Trainer(callbacks=[OptimizerWatchCallback()], logger=False)  # doctest: +SKIP
+    """
+
+    def __init__(self, *, log: bool = True, stop_on_nan: bool = True, step_schedulers: bool = False) -> None:
+        self._log = flag("log", log)
+        self._stop_on_nan = flag("stop_on_nan", stop_on_nan)
+        self._step_schedulers = flag("step_schedulers", step_schedulers)
+        self._forget()
+        prune_unused_hooks(self)
+
+    def _forget(self) -> None:
+        self._monitor: LearningRateMonitor | None = None
+        self._still: dict[int, list[float]] = {}
+        self._nan: Tensor | None = None
+        self._stepped: dict[Optimizer, int] = {}
+        self._seen: dict[Optimizer, int] = {}
+        self._hooks: list[Any] = []
+        self._first_step = 0
+
+    # -- hooks ----------------------------------------------------------------------------------------------------
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._release()
+        self._forget()
+        self._first_step = trainer.global_step
+        if self._log and trainer.loggers and not _monitored(trainer):
+            self._monitor = _monitor(trainer)
+            self._monitor.on_train_start(trainer)
+        for i, config in enumerate(trainer.lr_scheduler_configs):
+            # Once more, because a checkpoint brings the lengths it was written with.
+            advise(config.scheduler, Timing(config.interval, config.frequency, horizon_of(trainer)))  # type: ignore[arg-type]
+            if not _may_stand_still(config):
+                self._still[i] = _rates(config)
+        if self._step_schedulers and not pl_module.automatic_optimization:
+            self._count_steps(trainer)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._monitor is not None:
+            self._monitor.on_train_epoch_start(trainer)
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        if self._monitor is not None:
+            self._monitor.on_train_batch_start(trainer)
+        if self._still:
+            configs = trainer.lr_scheduler_configs
+            self._still = {i: rates for i, rates in self._still.items() if _rates(configs[i]) == rates}
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if self._hooks:
+            self._step_by_step(trainer, pl_module, batch_idx)
+        if self._stop_on_nan:
+            self._look_for_nan(trainer, outputs, batch_idx)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._stop_on_nan and _reluctant(trainer):
+            self._stop_if_nan(trainer)
+        if pl_module.automatic_optimization:
+            # What the module logs in its own hook is not there yet; Lightning itself says so if it never comes.
+            if not is_overridden("on_train_epoch_end", pl_module):
+                _check_monitors(trainer)
+        elif self._hooks:
+            self._step_by_epoch(trainer, pl_module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        steps = trainer.global_step - self._first_step
+        if steps > 1 and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            for i, rates in self._still.items():
+                config = trainer.lr_scheduler_configs[i]
+                kind = type(config.scheduler).__name__
+                shown = ", ".join(f"{rate:g}" for rate in rates)
+                cause = _cause(trainer, pl_module, config)
+                rank_zero_warn(f"the learning rate ({shown}) never changed in this fit, in spite of {kind}: {cause}")
+        self._release()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._release()
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._release()
+        self._forget()
+
+    # -- a NaN loss -----------------------------------------------------------------------------------------------
+
+    def _look_for_nan(self, trainer: Trainer, outputs: Any, batch_idx: int) -> None:
+        loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
+        if isinstance(loss, Tensor):
+            if not _reluctant(trainer):
+                if math.isnan(loss.item()):
+                    raise _nan_error(trainer)
+                return
+            found = torch.isnan(loss.detach()).any()
+            self._nan = found if self._nan is None else self._nan | found
+        every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if _reluctant(trainer) and every > 0 and (batch_idx + 1) % every == 0:
+            self._stop_if_nan(trainer)
+
+    def _stop_if_nan(self, trainer: Trainer) -> None:
+        found = self._nan is not None and bool(self._nan)
+        self._nan = None
+        # All ranks stop together: one that went on alone would wait for the others.
+        if trainer.strategy.reduce_boolean_decision(found, all=False):
+            raise _nan_error(trainer)
+
+    # -- manual optimization --------------------------------------------------------------------------------------
+
+    def _count_steps(self, trainer: Trainer) -> None:
+        """Count each optimizer's steps: ``global_step`` is the sum of all."""
+        for optimizer in trainer.optimizers:
+            self._stepped[optimizer] = self._seen[optimizer] = 0
+            self._hooks.append(optimizer.register_step_post_hook(self._note_step))
+
+    def _note_step(self, optimizer: Optimizer, *_: Any) -> None:
+        self._stepped[optimizer] += 1
+
+    def _step_by_step(self, trainer: Trainer, module: LightningModule, batch_idx: int) -> None:
+        for config in trainer.lr_scheduler_configs:
+            optimizer = config.scheduler.optimizer
+            moved = self._stepped[optimizer] != self._seen[optimizer]
+            if config.interval == "step" and moved and (batch_idx + 1) % config.frequency == 0:
+                _step(trainer, module, config)
+        self._seen = dict(self._stepped)
+
+    def _step_by_epoch(self, trainer: Trainer, module: LightningModule) -> None:
+        for config in trainer.lr_scheduler_configs:
+            if config.interval == "epoch" and (trainer.current_epoch + 1) % config.frequency == 0:
+                _step(trainer, module, config)
+
+    def _release(self) -> None:
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks = []
+
+
+def _step(trainer: Trainer, module: LightningModule, config: LRSchedulerConfig) -> None:
+    metric = None
+    if isinstance(config.scheduler, ReduceLROnPlateau):
+        monitor = MONITORS.get(config.scheduler, config.monitor or "val_loss")
+        if monitor not in trainer.callback_metrics:
+            raise _not_logged(trainer, monitor)
+        metric = trainer.callback_metrics[monitor]
+    module.lr_scheduler_step(config.scheduler, metric)
+
+
+def _monitored(trainer: Trainer) -> bool:
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    return any(isinstance(callback, LearningRateMonitor) for callback in callbacks)
+
+
+def _monitor(trainer: Trainer) -> LearningRateMonitor:
+    """Lightning's monitor for what every group has: it stumbles over a key that isn't there."""
+    groups = [group for optimizer in trainer.optimizers for group in optimizer.param_groups]
+    return LearningRateMonitor(
+        log_momentum=all("momentum" in group or "betas" in group for group in groups),
+        log_weight_decay=all("weight_decay" in group for group in groups),
+    )
+
+
+def _rates(config: LRSchedulerConfig) -> list[float]:
+    return [float(group["lr"]) for group in config.scheduler.optimizer.param_groups]
+
+
+def _may_stand_still(config: LRSchedulerConfig) -> bool:
+    """Whether a learning rate that never changes is what this scheduler is for, or its good right."""
+    scheduler: Any = config.scheduler
+    if isinstance(scheduler, ScheduleLR):
+        return isinstance(scheduler.schedule, Constant)
+    return isinstance(scheduler, ReduceLROnPlateau)
+
+
+def _cause(trainer: Trainer, module: LightningModule, config: LRSchedulerConfig) -> str:
+    """Why a scheduler probably did nothing."""
+    batches, epochs = trainer.num_training_batches, trainer.current_epoch
+    if not module.automatic_optimization:
+        return "Lightning steps none in manual optimization; OptimizerWatchCallback(step_schedulers=True) does"
+    if config.interval == "step" and config.frequency > batches:
+        what = f"frequency {config.frequency} counts batches within an epoch, which has {batches:g}"
+        return f"{what}; configure_optimizers counts across epochs"
+    if config.interval == "epoch" and epochs <= config.frequency:
+        return f"it is stepped every {config.frequency} epochs and the run had {epochs}; take interval: step"
+    return f"it is stepped by {config.interval}; see whether its lengths go with the run"
+
+
+def _reluctant(trainer: Trainer) -> bool:
+    """Whether looking at a loss makes a step wait: for an accelerator, or for other processes."""
+    return trainer.world_size > 1 or trainer.strategy.root_device.type != "cpu"
+
+
+def _nan_error(trainer: Trainer) -> AnnealError:
+    rates = sorted({float(group["lr"]) for optimizer in trainer.optimizers for group in optimizer.param_groups})
+    shown = ", ".join(f"{rate:g}" for rate in reversed(rates))
+    where = f"epoch {trainer.current_epoch}, step {trainer.global_step}"
+    tips = "try a tenth of it, a warm-up, gradient_clip_val: 1.0, or full precision"
+    return AnnealError("loss", f"NaN in {where}, with a learning rate of {shown}; {tips}")
+
+
+def _check_monitors(trainer: Trainer) -> None:
+    for config in trainer.lr_scheduler_configs:
+        due = config.interval == "epoch" and (trainer.current_epoch + 1) % config.frequency == 0
+        if config.reduce_on_plateau and config.strict and due and config.monitor not in trainer.callback_metrics:
+            raise _not_logged(trainer, config.monitor)
+
+
+def _not_logged(trainer: Trainer, monitor: str | None) -> AnnealError:
+    logged = ", ".join(sorted(trainer.callback_metrics)) or "nothing"
+    return AnnealError("scheduler_configs.monitor", f"{quote(monitor)} is not logged; logged: {logged}")

@@ -1,0 +1,213 @@
+"""LR schedulers by name, some of them made of others."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+from typing import Any
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import (
+    ChainedScheduler,
+    CosineAnnealingWarmRestarts,
+    CyclicLR,
+    LRScheduler,
+    OneCycleLR,
+    ReduceLROnPlateau,
+    SequentialLR,
+)
+
+from lightning_anneal.checks import count, positive
+from lightning_anneal.clock import Horizon, Interval
+from lightning_anneal.errors import AnnealError, quote
+from lightning_anneal.optim import hugging_face, own_schedules
+from lightning_anneal.optim.gate import GatedLR, PlateauAfterWarmup
+from lightning_anneal.optim.lengths import LENGTHS, Timing, with_lengths
+from lightning_anneal.optim.registry import check_complete, checked_kwargs
+from lightning_anneal.optim.schedules import LinearWarmupCosineAnnealingLR, PlannedLR, ScheduleLR
+from lightning_anneal.optim.specs import Spec, read_spec
+
+_TAKEN = ("optimizer", "last_epoch")
+# They write the LR instead of multiplying what is there, so that in a chain all but the last would count for nothing.
+_NOT_IN_A_CHAIN = (ScheduleLR, LinearWarmupCosineAnnealingLR, OneCycleLR, CyclicLR, CosineAnnealingWarmRestarts)
+
+
+def build_lr_scheduler(
+    optimizer: Optimizer,
+    name: str | Callable[[float], float],
+    *,
+    scheduler_kwargs: Mapping[str, Any] | None = None,
+    interval: Interval | None = None,
+    max_epochs: float | None = None,
+    max_steps: float | None = None,
+    steps_per_epoch: float | None = None,
+) -> LRScheduler:
+    """An LR scheduler by its name, for a loop of one's own. (With Lightning: `configure_optimizers`.)
+
+    Args:
+        optimizer: The optimizer; as it was before if there is an error.
+        name: A class of ``torch.optim.lr_scheduler`` or a registered one, in any case, or
+            ``LinearWarmupCosineAnnealingLR``; a schedule of this package by its class name, as a factor of each group's
+            base learning rate; or one of Hugging Face's names in lower case. In code also a schedule, or any callable
+            of ``t``.
+        scheduler_kwargs: Its arguments; the mapping is not changed. Lengths may have units (``"10ep"``, ``"30%"``).
+            ``schedulers`` of a SequentialLR or ChainedScheduler is a list of ``{scheduler: NAME, ...arguments}``.
+        interval: Whether it is going to be stepped by ``"epoch"`` or by optimizer ``"step"``; by default its natural
+            one: step for OneCycleLR, CyclicLR and Hugging Face's, else epoch.
+        max_epochs: The run's length, for lengths that are left out or have a unit.
+        max_steps: The same in optimizer steps.
+        steps_per_epoch: Optimizer steps in an epoch.
+
+    Raises:
+        AnnealError: For an unknown name or argument, a missing one, or a length that can't be known.
+
+    Example:
+        >>> import torch
+        >>> optimizer = torch.optim.AdamW([torch.zeros(1, requires_grad=True)])
+        >>> scheduler = build_lr_scheduler(optimizer, "cosine", scheduler_kwargs={"warmup_ratio": 0.1}, max_steps=500)
+        >>> build_lr_scheduler(optimizer, "CosineAnealingLR")
+        Traceback (most recent call last):
+        ...
+        lightning_anneal.errors.AnnealError: scheduler: unknown scheduler 'CosineAnealingLR'; did you mean ...
+    """
+    spec = read_spec("scheduler", name, "scheduler_kwargs", scheduler_kwargs)
+    if spec.warms_up_to_plateau:
+        what = "a warm-up and a ReduceLROnPlateau are two schedulers; take configure_optimizers, or build each"
+        raise AnnealError("scheduler", what)
+    per_epoch = None if steps_per_epoch is None else positive("steps_per_epoch", steps_per_epoch)
+    horizon = Horizon(
+        None if max_epochs is None else positive("max_epochs", max_epochs),
+        None if max_steps is None else positive("max_steps", max_steps),
+        lambda: per_epoch,
+    )
+    return build(optimizer, spec, Timing(interval or spec.natural_interval, 1, horizon))
+
+
+def build(optimizer: Optimizer, spec: Spec, timing: Timing) -> LRScheduler:
+    """The LR scheduler.
+
+    Args:
+        optimizer: The optimizer; as it was before if there is an error.
+        spec: What the config says.
+        timing: When it is going to be stepped.
+
+    Raises:
+        AnnealError: For an unknown or missing argument, a value that torch refuses, or a length that can't be known.
+    """
+    before = [dict(group) for group in optimizer.param_groups]
+    try:
+        return _build(optimizer, spec, timing)
+    except Exception:
+        for group, was in zip(optimizer.param_groups, before, strict=True):
+            group.clear()
+            group.update(was)
+        raise
+
+
+def build_with_plateau(optimizer: Optimizer, spec: Spec, timing: Timing) -> tuple[GatedLR, PlateauAfterWarmup]:
+    """The two schedulers of a SequentialLR that ends in a ReduceLROnPlateau.
+
+    Args:
+        optimizer: The optimizer.
+        spec: What the config says.
+        timing: When the warm-up is stepped; the ReduceLROnPlateau is stepped by epoch.
+
+    Raises:
+        AnnealError: As `build`.
+    """
+    milestones = _milestones(spec, timing)
+    head = spec.parts[0]
+    if len(spec.parts) > 2:
+        head = Spec(spec.where, spec.name, {"milestones": milestones[:-1]}, spec.cls, parts=spec.parts[:-1])
+    warmup = GatedLR(build(optimizer, head, timing.stretch(milestones[-1])), until=milestones[-1])
+    last = spec.parts[-1]
+    kwargs = checked_kwargs(last.where, ReduceLROnPlateau, last.kwargs, _TAKEN)
+    plateau: PlateauAfterWarmup = _made(last.where, PlateauAfterWarmup, (warmup,), kwargs)
+    return warmup, plateau
+
+
+def _build(optimizer: Optimizer, spec: Spec, timing: Timing) -> LRScheduler:
+    if spec.schedule is not None:
+        schedule = spec.schedule
+        return PlannedLR(optimizer, lambda _: schedule, timing.lengths(spec.where), timing.every)
+    if spec.cls is SequentialLR:
+        return _build_sequence(optimizer, spec, timing)
+    if spec.cls is ChainedScheduler:
+        _refuse_functions(spec, {key: value for key, value in spec.kwargs.items() if key != "schedulers"})
+        parts = [_build(optimizer, part, timing) for part in spec.parts]
+        for part, built in zip(spec.parts, parts, strict=True):
+            if isinstance(built, _NOT_IN_A_CHAIN):
+                what = f"{part.name} writes the learning rate and doesn't multiply it; take SequentialLR"
+                raise AnnealError(f"{part.where}.scheduler", what)
+        return ChainedScheduler(parts, optimizer)
+    if spec.cls is None:
+        make = _plan(optimizer, spec)
+        return PlannedLR(optimizer, make, timing.lengths(spec.where), timing.every)
+    _refuse_functions(spec, spec.kwargs)
+    kwargs = checked_kwargs(spec.where, spec.cls, spec.kwargs, _TAKEN, LENGTHS)
+    kwargs = with_lengths(spec.where, spec.cls, kwargs, timing)
+    if spec.cls is OneCycleLR and kwargs.get("max_lr") is None:
+        kwargs["max_lr"] = [float(group["lr"]) for group in optimizer.param_groups]
+    check_complete(spec.where, spec.cls, kwargs, _TAKEN)
+    made: LRScheduler = _made(spec.where, spec.cls, (optimizer,), kwargs)
+    return made
+
+
+def _plan(optimizer: Optimizer, spec: Spec) -> Any:
+    if spec.name in own_schedules.STRATEGIES:
+        return own_schedules.plan(spec.name, spec.where, spec.kwargs)
+    return hugging_face.plan(spec.name, spec.where, spec.kwargs, float(optimizer.defaults["lr"]))
+
+
+def _build_sequence(optimizer: Optimizer, spec: Spec, timing: Timing) -> SequentialLR:
+    milestones = _milestones(spec, timing)
+    run = timing.run()
+    ends: list[float | None] = [*milestones, None if run is None else run / timing.every]
+    parts, begin = [], 0
+    for part, end in zip(spec.parts, ends, strict=True):
+        stretch = None if end is None else max((end - begin) * timing.every, 1.0)
+        # Where the run's length isn't known, that of the last part isn't, either.
+        timed = timing.stretch(stretch) if end is not None else timing
+        parts.append(_build(optimizer, part, timed))
+        begin = 0 if end is None else int(end)
+    return SequentialLR(optimizer, parts, milestones)
+
+
+def _milestones(spec: Spec, timing: Timing) -> list[int]:
+    where = spec.where
+    known = {key: value for key, value in spec.kwargs.items() if key != "schedulers"}
+    kwargs = with_lengths(where, SequentialLR, checked_kwargs(where, SequentialLR, known, _TAKEN, LENGTHS), timing)
+    milestones = kwargs.get("milestones")
+    needed = len(spec.parts) - 1
+    if milestones is None:
+        raise AnnealError(f"{where}.milestones", f"missing; SequentialLR takes {needed} for {needed + 1} schedulers")
+    if not isinstance(milestones, list):
+        raise AnnealError(f"{where}.milestones", f"must be a list, got {quote(milestones)}")
+    if len(milestones) != needed:
+        what = f"{len(milestones)} for {needed + 1} schedulers; give {needed}, where each but the first begins"
+        raise AnnealError(f"{where}.milestones", what)
+    if any(after <= before for before, after in pairwise(milestones)):
+        raise AnnealError(f"{where}.milestones", f"must grow, got {milestones}")
+    return [count(f"{where}.milestones", each) for each in milestones]
+
+
+def _refuse_functions(spec: Spec, kwargs: Mapping[str, Any]) -> None:
+    """Refuse an argument that is a function, where none was given in code."""
+    for key in ("lr_lambda", "scale_fn"):
+        needed = spec.cls is not None and key in inspect.signature(spec.cls).parameters
+        required = needed and key == "lr_lambda"
+        value = kwargs.get(key)
+        given = value if isinstance(value, list | tuple) else [value]
+        if (required or value is not None) and needed and not all(callable(each) for each in given):
+            what = f"{spec.name} needs a function, which a config can't hold; take a schedule by name, such as Linear"
+            raise AnnealError(f"{spec.where}.{key}", f"{what} or Milestones")
+
+
+def _made(where: str, cls: Any, arguments: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    try:
+        return cls(*arguments, **kwargs)
+    except AnnealError as error:
+        raise AnnealError(f"{where}.{error.where}", error.what) from None
+    except Exception as error:
+        raise AnnealError(where, f"{cls.__name__}: {' '.join(str(error).split())}") from None
