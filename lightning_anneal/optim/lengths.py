@@ -11,7 +11,7 @@ from typing import Any
 from lightning_anneal.clock import Horizon, Interval, Length, Lengths
 from lightning_anneal.errors import AnnealError, quote
 
-RUNLENGTHS = ("T_max", "max_epochs", "total_steps", "num_training_steps")
+RUN_LENGTHS = ("T_max", "max_epochs", "total_steps", "num_training_steps")
 """Arguments that are the run's length where they are left out."""
 
 LENGTHS = (
