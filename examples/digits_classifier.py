@@ -1,52 +1,85 @@
-"""A classifier of the digits that overfits unless somebody raises ``reg_param``, and what prints the audit."""
+"""A classifier of the digits, its optimizer from a config, and what prints the audit of a run."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torchmetrics import MetricCollection
+from torchmetrics.classification import MulticlassAccuracy
 
-from lightning_anneal import HyperparamAnnealingCallback
+from lightning_anneal import HyperparamAnnealingCallback, OptimConfig, configure_optimizers
 
 
 class DigitsClassifier(LightningModule):
-    """Two layers, with a penalty on confident outputs (Pereyra et al., 2017) weighted by ``reg_param``.
+    """Two layers, or a GRU, with a penalty on confident outputs (Pereyra et al., 2017) weighted by ``reg_param``.
 
     Args:
         hidden_size: Width of the hidden layer.
-        learning_rate: Of AdamW, which a ReduceLROnPlateau halves.
-        weight_decay: Of AdamW.
+        recurrent: Whether a GRU reads the image row by row.
+        optim: The optimizer, Adam by default, and its LR scheduler.
     """
 
-    def __init__(self, hidden_size: int = 256, learning_rate: float = 3e-3, weight_decay: float = 0.1) -> None:
+    def __init__(
+        self,
+        hidden_size: int = 256,
+        recurrent: bool = False,
+        optim: OptimConfig = OptimConfig(),  # noqa: B008 (LightningCLI takes its defaults from it)
+    ) -> None:
         super().__init__()
         self.save_hyperparameters()
         self.reg_param = 0.0
-        self.net = nn.Sequential(nn.Linear(64, hidden_size), nn.ReLU(), nn.Linear(hidden_size, 10))
+        self.net: nn.Module = nn.Sequential(nn.Linear(64, hidden_size), nn.ReLU(), nn.Linear(hidden_size, 10))
+        if recurrent:
+            self.net = RowReader(hidden_size)
+        metrics = MetricCollection(
+            {
+                "accuracy": MulticlassAccuracy(10, average="micro"),
+                "top5_accuracy": MulticlassAccuracy(10, top_k=5, average="micro"),
+            }
+        )
+        self.train_metrics = metrics.clone("train_")
+        self.val_metrics = metrics.clone("val_")
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         logits: Tensor = self.net(batch[0])
         loss, log_p = F.cross_entropy(logits, batch[1]), logits.log_softmax(-1)
         entropy = -(log_p.exp() * log_p).sum(-1).mean()
+        self.train_metrics.update(logits, batch[1])
         self.log("train_loss", loss, on_step=False, on_epoch=True)
+        self.log_dict(self.train_metrics, on_step=False, on_epoch=True)
         return loss - self.reg_param * entropy
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         logits = self.net(batch[0])
+        self.val_metrics.update(logits, batch[1])
         # Without the penalty, so that the losses of two epochs can be compared.
         self.log("val_loss", F.cross_entropy(logits, batch[1]), prog_bar=True)
-        self.log("val_accuracy", (logits.argmax(-1) == batch[1]).float().mean(), prog_bar=True)
+        self.log_dict(self.val_metrics, prog_bar=True)
 
     def configure_optimizers(self) -> Any:
-        optimizer = torch.optim.AdamW(
-            self.parameters(), lr=self.hparams["learning_rate"], weight_decay=self.hparams["weight_decay"]
-        )
-        plateau = ReduceLROnPlateau(optimizer, factor=0.5, patience=3)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": plateau, "monitor": "val_loss"}}
+        return configure_optimizers(self, **self.hparams["optim"])
+
+
+class RowReader(nn.Module):
+    """A GRU that reads the eight rows of an image, and a layer on its last state.
+
+    Args:
+        hidden_size: Of the GRU.
+    """
+
+    def __init__(self, hidden_size: int) -> None:
+        super().__init__()
+        self.rnn = nn.GRU(8, hidden_size, batch_first=True)
+        self.head = nn.Linear(hidden_size, 10)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits of shape ``(batch, 10)``, of images of shape ``(batch, 64)``."""
+        _, last = self.rnn(images.view(-1, 8, 8))
+        logits: Tensor = self.head(last[-1])
+        return logits
 
 
 class PrintAudit(Callback):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from lightning_anneal import OptimConfig, configure_optimizers
 
 
 class DigitsVAE(LightningModule):
@@ -14,10 +18,17 @@ class DigitsVAE(LightningModule):
     Args:
         latent_size: Dimensions of the latent.
         hidden_size: Width of both networks.
-        learning_rate: Of Adam.
+        learning_rate: Of the optimizer, unless ``optim`` has one.
+        optim: The optimizer, Adam by default, and its LR scheduler.
     """
 
-    def __init__(self, latent_size: int = 8, hidden_size: int = 128, learning_rate: float = 1e-3) -> None:
+    def __init__(
+        self,
+        latent_size: int = 8,
+        hidden_size: int = 128,
+        learning_rate: float = 1e-3,
+        optim: OptimConfig = OptimConfig(),  # noqa: B008 (LightningCLI takes its defaults from it)
+    ) -> None:
         super().__init__()
         self.save_hyperparameters()
         self.beta = 1.0
@@ -59,5 +70,5 @@ class DigitsVAE(LightningModule):
     def predict_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         return torch.sigmoid(self(batch[0])[0])
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(self.parameters(), lr=self.hparams["learning_rate"])
+    def configure_optimizers(self) -> Any:
+        return configure_optimizers(self, **self.hparams["optim"])

@@ -10,7 +10,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from examples.digits_classifier import DigitsClassifier, PrintAudit
 from examples.digits_data import DigitsData
-from lightning_anneal import HyperparamAnnealingCallback
+from lightning_anneal import HyperparamAnnealingCallback, OptimConfig
 
 
 def train(folder: str = "runs", max_epochs: int = 60) -> HyperparamAnnealingCallback:
@@ -48,7 +48,15 @@ def train(folder: str = "runs", max_epochs: int = 60) -> HyperparamAnnealingCall
         enable_model_summary=False,
         callbacks=[anneal, EarlyStopping("val_loss", patience=8), LearningRateMonitor(), PrintAudit()],
     )
-    trainer.fit(DigitsClassifier(), datamodule=DigitsData(batch_size=32, validation_share=0.5))
+    optim = OptimConfig(
+        optimizer="AdamW",
+        learning_rate=3e-3,
+        optimizer_kwargs={"weight_decay": 0.1},
+        scheduler="ReduceLROnPlateau",
+        scheduler_kwargs={"factor": 0.5, "patience": 3},
+        scheduler_configs={"monitor": "val_loss"},
+    )
+    trainer.fit(DigitsClassifier(optim=optim), datamodule=DigitsData(batch_size=32, validation_share=0.5))
     return anneal
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -15,9 +16,11 @@ from omegaconf import OmegaConf
 
 from lightning_anneal.callback_configs import check_callbacks
 from lightning_anneal.errors import AnnealError, quote
+from lightning_anneal.optim.registry import checked_mapping
 from lightning_anneal.overrides import apply_override, take_overrides
 
 _USAGE_ERROR = 2
+_GIVEN_MAPPING = re.compile(r'Parser key "([\w.]+)".*Given value: (\{.*?\})', re.DOTALL)
 
 
 class _Parser(LightningArgumentParser):
@@ -26,7 +29,7 @@ class _Parser(LightningArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print what is wrong and exit with status 2."""
         cause = _anneal_error(ex)
-        _say(str(cause or message))
+        _say(str(cause or _missing_space(message) or message))
         sys.exit(_USAGE_ERROR)
 
 
@@ -111,6 +114,16 @@ def _say(error: str) -> None:
     """One line of at most 200 characters; where it gives way is the middle, because what to do stands at the end."""
     line = f"error: {' '.join(error.split())}"
     print(line if len(line) <= 200 else f"{line[:70]} ... {line[-125:]}", file=sys.stderr)
+
+
+def _missing_space(message: str) -> AnnealError | None:
+    """What is wrong with ``{momentum:0.9}``, if that is what the parser stumbles over."""
+    match = _GIVEN_MAPPING.search(message)
+    try:
+        checked_mapping(match[1], match[2]) if match else None
+    except AnnealError as error:
+        return error
+    return None
 
 
 def _anneal_error(error: BaseException | None) -> AnnealError | None:

@@ -91,7 +91,7 @@ LAYERS = {
     },
     "overrides": {"errors"},
     "callback_configs": {"errors", ""},
-    "cli": {"errors", "callback_configs", "overrides"},
+    "cli": {"errors", "callback_configs", "overrides", "optim"},
     "__init__": {"errors", "schedules", "manager", "callbacks", "optim"},
 }
 

@@ -18,7 +18,7 @@ YAML = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
 CONFIGS = sorted(path.name for path in (ROOT / "configs").glob("*.yaml"))
 MODEL = ["--model=examples.digits_vae.DigitsVAE", "--data=examples.digits_data.DigitsData"]
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*is longer than the run")
+pytestmark = pytest.mark.filterwarnings("ignore:.*is longer than the run", "ignore:a warm-up of 3 epochs never ends")
 
 
 @pytest.fixture
@@ -64,6 +64,13 @@ def test_yaml_blocks_train(tmp_path: Path, block: str) -> None:
         "--trainer.enable_progress_bar=false",
     ]
     assert main([*arguments, f"--trainer.default_root_dir={tmp_path}"]) == 0
+
+
+@pytest.mark.parametrize("config", [name for name in CONFIGS if name.startswith("lr_")])
+def test_the_readme_shows_the_optimizers_of_the_configs(config: str) -> None:
+    [shown] = re.findall(rf"```yaml configs/{config}\n(.*?)```", README, re.DOTALL)
+    settings = yaml.safe_load((ROOT / "configs" / config).read_text())
+    assert yaml.safe_load(shown) == {"optim": settings["model"]["init_args"]["optim"]}
 
 
 @pytest.mark.usefixtures("at_root")

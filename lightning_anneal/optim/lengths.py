@@ -117,8 +117,10 @@ def _left_out(
             return {}
         if given.get("epochs") is not None and timing.interval == "step":
             return {"steps_per_epoch": math.ceil(lengths("steps_per_epoch", Length(1, "ep")) / timing.every)}
+    # A warm-up that the run is too short for is warned of, and no reason not to run.
+    least = int(given.get("warmup_epochs") or 0) + 1
     return {
-        key: max(math.ceil(lengths.run(key) / timing.every), 1)
+        key: max(math.ceil(lengths.run(key) / timing.every), least)
         for key in RUN_LENGTHS
         if key in parameters and given.get(key) is None
     }
