@@ -29,7 +29,7 @@ from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
-from lightning_anneal import Cosine, HyperparamAnnealingCallback
+from lightning_anneal import Cosine, HyperparamAnnealingCallback, OptimizerWatchCallback
 
 LOG_EVERY = 50
 STRETCH, COLD = 25, 5
@@ -174,6 +174,7 @@ def table() -> list[Case]:
         )
     return [
         *cases,
+        Case("OptimizerWatchCallback, not logging", [OptimizerWatchCallback(log=False)], limit=1.0),
         Case("1 inline self.beta = ...", inline=1),
         Case("10 inline", inline=10),
         Case("1 inline with self.log", inline=1, inline_logged=True, with_logging=True),

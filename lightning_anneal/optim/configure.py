@@ -106,10 +106,11 @@ def _learning_rate(module: nn.Module, given: float | None, options: Mapping[str,
     """The learning rate: the one that is given, else the module's, else the optimizer's default (``None``)."""
     if given is not None or options.get("lr") is not None:
         return given
-    hparams = getattr(module, "hparams", {})
-    for home in (vars(module), hparams):
+    homes = [{key: getattr(module, key, None) for key in ("learning_rate", "lr")}, getattr(module, "hparams", {})]
+    for home in homes:
         for key in ("learning_rate", "lr"):
-            if home.get(key) is not None and not isinstance(home[key], torch.Tensor):
+            # A module may have something else of that name, such as a method.
+            if isinstance(home.get(key), str | int | float):
                 return not_negative(key, home[key])
     return None
 
