@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from lightning_anneal.checks import not_negative
 from lightning_anneal.config import plain
-from lightning_anneal.errors import AnnealError
+from lightning_anneal.errors import AnnealError, quote
 from lightning_anneal.optim.groups import Group, parameter_groups
 from lightning_anneal.optim.optimizers import OPTIMIZERS, build_optimizer
 from lightning_anneal.optim.registry import checked_mapping
@@ -81,6 +81,8 @@ def configure_optimizers(
     """
     options = plain("optimizer_kwargs", checked_mapping("optimizer_kwargs", optimizer_kwargs))
     trained = module if part is None else part
+    if not isinstance(trained, nn.Module):
+        raise AnnealError("part", f"must be a submodule, got {quote(part)}")
     made = _build_optimizer(
         trained,
         optimizer,

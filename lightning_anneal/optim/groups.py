@@ -177,7 +177,7 @@ def _check_taken(group: Group, takes: Taking, names: list[str]) -> None:
 def _without_decay(module: nn.Module, groups: list[Group], no_decay: Iterable[str], known: list[str]) -> list[Group]:
     """Each group in two: with its weight decay and without."""
     words = [no_decay] if isinstance(no_decay, str) else no_decay
-    if not isinstance(words, Iterable):
+    if not isinstance(words, list | tuple):
         raise AnnealError("no_decay", f"must be a list such as [bias, norm], got {quote(words)}")
     if "weight_decay" not in known:
         raise AnnealError("no_decay", "this optimizer has no weight_decay")
@@ -199,6 +199,10 @@ def _without_decay(module: nn.Module, groups: list[Group], no_decay: Iterable[st
             half.names.append(name)
             half.params.append(parameter)
         halves += [half for half in (kept, spared) if half.names]
+    taken = [half.name for half in halves]
+    for name in taken:
+        if taken.count(name) > 1:
+            raise AnnealError(f"{_WHERE}.{name}", "is what no_decay calls a part of another group; give another name")
     return halves
 
 

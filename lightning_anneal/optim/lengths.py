@@ -91,7 +91,9 @@ def with_lengths(where: str, cls: type, kwargs: Mapping[str, Any], timing: Timin
     for key, value in kwargs.items():
         if key not in LENGTHS or value is None:
             whole[key] = value
-        elif isinstance(value, list | tuple):
+        elif key == "milestones":
+            if not isinstance(value, list | tuple):
+                raise AnnealError(f"{where}.{key}", f"must be a list, got {quote(value)}")
             whole[key] = [steps(key, each) for each in value]
         else:
             whole[key] = steps(key, value)

@@ -6,6 +6,7 @@ run's, a start that is left out is the base learning rate (a factor of 1).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from lightning_anneal.checks import number
 from lightning_anneal.clock import Lengths
 from lightning_anneal.errors import AnnealError, quote, suggestion
 from lightning_anneal.recipes import CYCLE_KEYS, RAMP_KEYS, RESTART_KEYS
+from lightning_anneal.schedules import Schedule
 from lightning_anneal.strategies import read_recipe
 
 STRATEGIES = {
@@ -70,12 +72,23 @@ def plan(name: str, where: str, kwargs: Mapping[str, Any]) -> Callable[[Lengths]
             schedule = recipe.build(lengths, start)
         except AnnealError as error:
             raise as_written(error) from None
-        lowest = schedule.bounds[0]
-        if lowest < 0:
-            raise AnnealError(where, f"{name} goes down to {lowest:g}; a learning rate is never negative")
-        return schedule
+        return never_negative(where, schedule)
 
     return build
+
+
+def never_negative(where: str, schedule: Schedule) -> Schedule:
+    """Refuse a schedule that makes a negative learning rate.
+
+    Raises:
+        AnnealError: If it does.
+    """
+    lowest = schedule.bounds[0]
+    if -math.inf < lowest < 0:
+        raise AnnealError(
+            where, f"{type(schedule).__name__} goes down to {lowest:g}; a learning rate is never negative"
+        )
+    return schedule
 
 
 def _settings(name: str, where: str, kwargs: Mapping[str, Any], written: dict[str, str]) -> dict[str, Any]:

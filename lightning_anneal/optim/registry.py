@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from types import ModuleType
 from typing import Any, Generic, TypeVar
 
-from lightning_anneal.checks import number
+from lightning_anneal.checks import flag, number
 from lightning_anneal.errors import AnnealError, quote, suggestion
 
 T = TypeVar("T")
@@ -132,7 +132,7 @@ def checked_kwargs(
             near = suggestion(key, known)
             takes = "" if near.startswith("; known") else f" {cls.__name__} takes {', '.join(known)}"
             raise AnnealError(where, f"{cls.__name__} takes no {quote(key)}{near}{takes}")
-        plain[key] = value if key in as_written else _plain(f"{where}.{key}", value, _is_numeric(parameters[key]))
+        plain[key] = value if key in as_written else _plain(f"{where}.{key}", value, parameters[key])
     return plain
 
 
@@ -152,21 +152,23 @@ def check_complete(where: str, cls: type, kwargs: Mapping[str, Any], taken: tupl
             raise AnnealError(f"{where}.{name}", f"missing; {cls.__name__} takes {', '.join(known)}")
 
 
-def _is_numeric(parameter: inspect.Parameter) -> bool:
-    """Whether a parameter takes numbers; of one without a default its annotation says so."""
-    if isinstance(parameter.default, int | float):
-        return not isinstance(parameter.default, bool)
-    annotation = str(parameter.annotation)
-    return any(word in annotation for word in ("int", "float")) and "str" not in annotation
-
-
-def _plain(where: str, value: Any, numeric: bool) -> Any:
+def _plain(where: str, value: Any, parameter: inspect.Parameter) -> Any:
+    """A value for a parameter, whose default or annotation says what it takes."""
+    default, annotation = parameter.default, str(parameter.annotation)
+    if isinstance(default, bool) or annotation in ("bool", "bool | None"):
+        return value if value is None else flag(where, value)
     if isinstance(value, list | tuple):
-        return tuple(_plain(where, each, True) for each in value)
-    if not numeric or isinstance(value, bool):
-        return value
+        return tuple(_plain_number(where, each) for each in value)
+    if isinstance(default, tuple) and value is not None:
+        raise AnnealError(where, f"must be a list such as {list(default)}, got {quote(value)}")
+    takes_numbers = any(word in annotation for word in ("int", "float")) and "str" not in annotation
+    return _plain_number(where, value) if isinstance(default, int | float) or takes_numbers else value
+
+
+def _plain_number(where: str, value: Any) -> Any:
+    """A number as it is, and one that was read as text as a number."""
     if isinstance(value, str):
         return number(where, value)
-    if isinstance(value, int | float):
+    if isinstance(value, int | float) and not isinstance(value, bool):
         number(where, value)
     return value

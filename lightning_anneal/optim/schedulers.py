@@ -18,15 +18,17 @@ from torch.optim.lr_scheduler import (
     SequentialLR,
 )
 
-from lightning_anneal.checks import count, positive
+from lightning_anneal.checks import count, not_negative, positive
 from lightning_anneal.clock import Horizon, Interval
-from lightning_anneal.errors import AnnealError, quote
+from lightning_anneal.errors import AnnealError
 from lightning_anneal.optim import hugging_face, own_schedules
 from lightning_anneal.optim.gate import GatedLR, PlateauAfterWarmup
 from lightning_anneal.optim.lengths import LENGTHS, Timing, with_lengths
 from lightning_anneal.optim.registry import check_complete, checked_kwargs
 from lightning_anneal.optim.schedules import LinearWarmupCosineAnnealingLR, PlannedLR, ScheduleLR
 from lightning_anneal.optim.specs import Spec, read_spec
+from lightning_anneal.schedules import Schedule
+from lightning_anneal.schedules.callables import FromCallable
 
 _TAKEN = ("optimizer", "last_epoch")
 # They write the LR instead of multiplying what is there, so that in a chain all but the last would count for nothing.
@@ -129,7 +131,9 @@ def build_with_plateau(optimizer: Optimizer, spec: Spec, timing: Timing) -> tupl
 
 def _build(optimizer: Optimizer, spec: Spec, timing: Timing) -> LRScheduler:
     if spec.schedule is not None:
-        schedule = spec.schedule
+        given = spec.schedule
+        schedule = given if isinstance(given, Schedule) else FromCallable(given, "scheduler")
+        own_schedules.never_negative("scheduler", schedule)
         return PlannedLR(optimizer, lambda _: schedule, timing.lengths(spec.where), timing.every)
     if spec.cls is SequentialLR:
         return _build_sequence(optimizer, spec, timing)
@@ -146,6 +150,7 @@ def _build(optimizer: Optimizer, spec: Spec, timing: Timing) -> LRScheduler:
         return PlannedLR(optimizer, make, timing.lengths(spec.where), timing.every)
     _refuse_functions(spec, spec.kwargs)
     kwargs = checked_kwargs(spec.where, spec.cls, spec.kwargs, _TAKEN, LENGTHS)
+    _refuse_negative(spec, kwargs)
     kwargs = with_lengths(spec.where, spec.cls, kwargs, timing)
     if spec.cls is OneCycleLR and kwargs.get("max_lr") is None:
         kwargs["max_lr"] = [float(group["lr"]) for group in optimizer.param_groups]
@@ -182,8 +187,6 @@ def _milestones(spec: Spec, timing: Timing) -> list[int]:
     needed = len(spec.parts) - 1
     if milestones is None:
         raise AnnealError(f"{where}.milestones", f"missing; SequentialLR takes {needed} for {needed + 1} schedulers")
-    if not isinstance(milestones, list):
-        raise AnnealError(f"{where}.milestones", f"must be a list, got {quote(milestones)}")
     if len(milestones) != needed:
         what = f"{len(milestones)} for {needed + 1} schedulers; give {needed}, where each but the first begins"
         raise AnnealError(f"{where}.milestones", what)
@@ -202,6 +205,16 @@ def _refuse_functions(spec: Spec, kwargs: Mapping[str, Any]) -> None:
         if (required or value is not None) and needed and not all(callable(each) for each in given):
             what = f"{spec.name} needs a function, which a config can't hold; take a schedule by name, such as Linear"
             raise AnnealError(f"{spec.where}.{key}", f"{what} or Milestones")
+
+
+def _refuse_negative(spec: Spec, kwargs: Mapping[str, Any]) -> None:
+    """Refuse negative numbers, which no scheduler of torch's has a use for and few of them look at."""
+    if spec.cls is None or not spec.cls.__module__.startswith("torch."):
+        return
+    for key, value in kwargs.items():
+        for each in value if isinstance(value, tuple) else [value]:
+            if isinstance(each, int | float):
+                not_negative(f"{spec.where}.{key}", each)
 
 
 def _made(where: str, cls: Any, arguments: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
