@@ -31,7 +31,7 @@ def number(where: str, value: object) -> float:
             value = float(value)
         except ValueError:
             is_length = str(value).strip()[:1].isdigit() and str(value).rstrip().endswith(_UNITS)
-            hint = "; units are for settings in annealing_params" if is_length else ""
+            hint = "; units are for lengths" if is_length else ""
             raise AnnealError(where, f"must be a number, got {quote(value)}{hint}") from None
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise AnnealError(where, f"must be a number, got {quote(value)}")

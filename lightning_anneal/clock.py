@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from lightning_anneal.checks import number, positive
+from lightning_anneal.checks import not_negative, positive
 from lightning_anneal.errors import AnnealError, quote
 
 Interval = Literal["epoch", "step"]
@@ -54,9 +55,7 @@ class Length:
             if match is None:
                 raise AnnealError(where, f"must be a number, '10ep', '500st' or '30%', got {quote(value)}")
             amount, unit = match["amount"], match["unit"] or ""
-        if zero and number(where, amount) == 0:
-            return cls(0.0, unit)
-        return cls(positive(where, amount), unit)
+        return cls(not_negative(where, amount) if zero else positive(where, amount), unit)
 
     def __str__(self) -> str:
         return f"{self.amount:g}{self.unit}"
@@ -145,7 +144,7 @@ class Lengths:
             self.asked[full] = self.whole
         else:
             if kept not in self.found:
-                self.found[kept] = float(self._find(full, length))
+                self.found[kept] = self._finite(full, self._find(full, length))
             self.asked[full] = self.found[kept]
         return self.asked[full]
 
@@ -165,7 +164,7 @@ class Lengths:
         else:
             kept = f"{full}=100%"
             if kept not in self.found:
-                self.found[kept] = float(self._run(full, "leaving it out"))
+                self.found[kept] = self._finite(full, self._run(full, "leaving it out"))
             self.asked[full] = self.found[kept]
         return self.asked[full]
 
@@ -184,6 +183,11 @@ class Lengths:
         if run is None:
             raise self._unknown(key, given, "the length of the run")
         return run
+
+    def _finite(self, key: str, found: float) -> float:
+        if not math.isfinite(found):
+            raise AnnealError(f"{self.where}.{key}", f"comes to more {self.interval}s than any run has")
+        return float(found)
 
     def _unknown(self, key: str, given: str, what: str) -> AnnealError:
         return AnnealError(

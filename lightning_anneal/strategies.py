@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from lightning_anneal.checks import choice, number, positive
 from lightning_anneal.clock import Length, Lengths
@@ -66,10 +66,9 @@ def read_recipe(where: str, settings: Settings, common: tuple[str, ...]) -> Reci
     Raises:
         AnnealError: As `read_source`, and for a trigger.
     """
-    source = read_source(where, settings, common)
-    if isinstance(source, Reaction):
+    if str(settings.get("strategy")).lower() == "trigger_based":
         raise AnnealError(f"{where}.strategy", "trigger_based can't be a part of another strategy")
-    return source
+    return cast(Recipe, read_source(where, settings, common))
 
 
 def known_keys(where: str, settings: Mapping[Any, Any], known: tuple[str, ...]) -> None:

@@ -183,7 +183,7 @@ def deep() -> dict[str, Any]:
         ({"strategy": "scheduled", "schedule": [1]}, "x.schedule: must be a mapping, got [1]"),
         ({"strategy": "scheduled", "schedule": {"a": 1}},
          "x.schedule.a: must be a number, '10ep', '500st' or '30%', got 'a'"),
-        ({"strategy": "scheduled", "schedule": {-1: 1}}, "x.schedule.-1: must be positive, got -1"),
+        ({"strategy": "scheduled", "schedule": {-1: 1}}, "x.schedule.-1: must not be negative, got -1"),
         ({"strategy": "scheduled", "schedule": {3: "b"}}, "x.schedule.3: must be a number, got 'b'"),
         ({"strategy": "scheduled", "schedule": {3: 1, "3": 2}}, "x.schedule: two values for 3"),
         ({"strategy": "cyclical", "cycle_length": 4, "min_value": 0}, "x.max_value: missing; cyclical needs it"),

@@ -59,7 +59,7 @@ def test_quote_stays_on_one_short_line() -> None:
         (number, "1" * 41, "k: must be a number, got '11111111111111111111111111111111111111111'"),
         (number, None, "k: must be a number, got None"),
         (number, "step", "k: must be a number, got 'step'"),
-        (number, "5ep", "k: must be a number, got '5ep'; units are for settings in annealing_params"),
+        (number, "5ep", "k: must be a number, got '5ep'; units are for lengths"),
         (number, 1 + 2j, "k: must be a number, got (1+2j)"),
         (count, 0, "k: must be positive, got 0"),
         (count, 2.5, "k: must be a whole number, got 2.5"),

@@ -208,7 +208,7 @@ def check_scaling(trainer: Trainer, engine: Engine) -> None:
         return
     for config in trainer.lr_scheduler_configs:
         if not isinstance(config.scheduler, ReduceLROnPlateau):
-            kind = type(config.scheduler).__name__
+            kind = getattr(config.scheduler, "shown_as", type(config.scheduler).__name__)
             what = f"{kind} writes the learning rate, too; drop one of them (ReduceLROnPlateau goes along)"
             raise AnnealError(f"{rule.name}.scale_lr", what)
     for target in engine.targets:

@@ -20,6 +20,7 @@ from lightning_anneal.callbacks.pruning import prune_unused_hooks
 from lightning_anneal.checks import flag
 from lightning_anneal.errors import AnnealError, quote, suggestion
 from lightning_anneal.optim.advice import advise
+from lightning_anneal.optim.gate import GatedLR
 from lightning_anneal.optim.lengths import Timing
 from lightning_anneal.optim.scheduler_configs import MONITORS
 from lightning_anneal.optim.schedules import ScheduleLR
@@ -75,12 +76,15 @@ class OptimizerWatchCallback(Callback):
         self._forget()
         self._first_step = trainer.global_step
         if self._log and trainer.loggers and not _monitored(trainer):
-            self._monitor = _monitor(trainer)
+            self._monitor = _Monitor()
             self._monitor.on_train_start(trainer)
+            # Only now: it would warn of an optimizer that has none.
+            self._monitor.log_momentum = self._monitor.log_weight_decay = True
         for i, config in enumerate(trainer.lr_scheduler_configs):
             # Once more, because a checkpoint brings the lengths it was written with.
             advise(config.scheduler, Timing(config.interval, config.frequency, horizon_of(trainer)))  # type: ignore[arg-type]
-            if not _may_stand_still(config):
+            # A run that goes on may have its changes behind it.
+            if self._first_step == 0 and not _may_stand_still(config.scheduler):
                 self._still[i] = _rates(config)
         if self._step_schedulers and not pl_module.automatic_optimization:
             self._count_steps(trainer)
@@ -119,9 +123,9 @@ class OptimizerWatchCallback(Callback):
         if steps > 1 and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             for i, rates in self._still.items():
                 config = trainer.lr_scheduler_configs[i]
-                kind = type(config.scheduler).__name__
+                kind = getattr(config.scheduler, "shown_as", type(config.scheduler).__name__)
                 shown = ", ".join(f"{rate:g}" for rate in rates)
-                cause = _cause(trainer, pl_module, config)
+                cause = _cause(trainer, config, stepped=pl_module.automatic_optimization or self._step_schedulers)
                 rank_zero_warn(f"the learning rate ({shown}) never changed in this fit, in spite of {kind}: {cause}")
         self._release()
 
@@ -169,13 +173,15 @@ class OptimizerWatchCallback(Callback):
         for config in trainer.lr_scheduler_configs:
             optimizer = config.scheduler.optimizer
             moved = self._stepped[optimizer] != self._seen[optimizer]
-            if config.interval == "step" and moved and (batch_idx + 1) % config.frequency == 0:
+            due = config.interval == "step" and (batch_idx + 1) % config.frequency == 0
+            if moved and due and not _after_validation(trainer, config):
                 _step(trainer, module, config)
         self._seen = dict(self._stepped)
 
     def _step_by_epoch(self, trainer: Trainer, module: LightningModule) -> None:
         for config in trainer.lr_scheduler_configs:
-            if config.interval == "epoch" and (trainer.current_epoch + 1) % config.frequency == 0:
+            due = config.interval == "epoch" and (trainer.current_epoch + 1) % config.frequency == 0
+            if due or _after_validation(trainer, config):
                 _step(trainer, module, config)
 
     def _release(self) -> None:
@@ -194,38 +200,47 @@ def _step(trainer: Trainer, module: LightningModule, config: LRSchedulerConfig) 
     module.lr_scheduler_step(config.scheduler, metric)
 
 
+def _after_validation(trainer: Trainer, config: LRSchedulerConfig) -> bool:
+    """Whether it is by step, but once an epoch, and waits for the metric of the validation behind the last step."""
+    once = config.interval == "step" and config.frequency == trainer.num_training_batches
+    return once and isinstance(config.scheduler, ReduceLROnPlateau)
+
+
 def _monitored(trainer: Trainer) -> bool:
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
     return any(isinstance(callback, LearningRateMonitor) for callback in callbacks)
 
 
-def _monitor(trainer: Trainer) -> LearningRateMonitor:
-    """Lightning's monitor for what every group has: it stumbles over a key that isn't there."""
-    groups = [group for optimizer in trainer.optimizers for group in optimizer.param_groups]
-    return LearningRateMonitor(
-        log_momentum=all("momentum" in group or "betas" in group for group in groups),
-        log_weight_decay=all("weight_decay" in group for group in groups),
-    )
+class _Monitor(LearningRateMonitor):
+    """Lightning's, which stumbles over a group without weight decay; there is no public way around that."""
+
+    def _extract_momentum(self, param_group: Any, name: str, use_betas: bool) -> dict[str, float]:
+        has = use_betas or "momentum" in param_group
+        return super()._extract_momentum(param_group, name, use_betas) if has else {}
+
+    def _extract_weight_decay(self, param_group: dict[str, Any], name: str) -> dict[str, Any]:
+        return super()._extract_weight_decay(param_group, name) if "weight_decay" in param_group else {}
 
 
 def _rates(config: LRSchedulerConfig) -> list[float]:
     return [float(group["lr"]) for group in config.scheduler.optimizer.param_groups]
 
 
-def _may_stand_still(config: LRSchedulerConfig) -> bool:
+def _may_stand_still(scheduler: Any) -> bool:
     """Whether a learning rate that never changes is what this scheduler is for, or its good right."""
-    scheduler: Any = config.scheduler
+    if isinstance(scheduler, GatedLR):
+        return _may_stand_still(scheduler.inner)
     if isinstance(scheduler, ScheduleLR):
         return isinstance(scheduler.schedule, Constant)
     return isinstance(scheduler, ReduceLROnPlateau)
 
 
-def _cause(trainer: Trainer, module: LightningModule, config: LRSchedulerConfig) -> str:
+def _cause(trainer: Trainer, config: LRSchedulerConfig, *, stepped: bool) -> str:
     """Why a scheduler probably did nothing."""
     batches, epochs = trainer.num_training_batches, trainer.current_epoch
-    if not module.automatic_optimization:
+    if not stepped:
         return "Lightning steps none in manual optimization; OptimizerWatchCallback(step_schedulers=True) does"
-    if config.interval == "step" and config.frequency > batches:
+    if config.interval == "step" and config.frequency > 1:
         what = f"frequency {config.frequency} counts batches within an epoch, which has {batches:g}"
         return f"{what}; configure_optimizers counts across epochs"
     if config.interval == "epoch" and epochs <= config.frequency:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
+from numbers import Real
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -112,7 +113,7 @@ def _learning_rate(module: nn.Module, given: float | None, options: Mapping[str,
     for home in homes:
         for key in ("learning_rate", "lr"):
             # A module may have something else of that name, such as a method.
-            if isinstance(home.get(key), str | int | float):
+            if isinstance(home.get(key), str | Real):
                 return not_negative(key, home[key])
     return None
 

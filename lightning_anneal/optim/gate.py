@@ -46,6 +46,11 @@ class GatedLR(LRScheduler):
         return self.inner.optimizer
 
     @property
+    def shown_as(self) -> str:
+        """What the user calls it, for errors."""
+        return str(getattr(self.inner, "shown_as", type(self.inner).__name__))
+
+    @property
     def past(self) -> bool:
         """Whether something has been trained since its time was over."""
         return self.until is not None and self.calls > self.until
@@ -66,11 +71,11 @@ class GatedLR(LRScheduler):
 
     def state_dict(self) -> dict[str, Any]:
         """The calls, and the inner scheduler's state."""
-        return {"calls": self.calls, "inner": self.inner.state_dict()}
+        return {"calls": self.calls, "until": self.until, "inner": self.inner.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on where a state was taken."""
-        self.calls = state_dict["calls"]
+        self.calls, self.until = state_dict["calls"], state_dict["until"]
         self.inner.load_state_dict(state_dict["inner"])
 
 

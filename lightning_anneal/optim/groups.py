@@ -129,7 +129,7 @@ def _read_group(name: object, settings: object, base_lr: float, known: list[str]
     for key, value in given.items():
         if key not in allowed:
             raise AnnealError(where, f"unknown key {quote(key)}{suggestion(key, allowed)}")
-        if key not in _OWN_KEYS:
+        if key not in _OWN_KEYS and value is not None:
             options[key] = value
     if given.get("lr") is not None and given.get("lr_factor") is not None:
         raise AnnealError(f"{where}.lr_factor", "lr says it too; keep one")

@@ -50,16 +50,14 @@ def plan(name: str, where: str, kwargs: Mapping[str, Any], base_lr: float) -> Pl
     known = (*(_WARMUP if kind.warms_up else ()), *((_RUN,) if kind.ends else ()), *kind.options)
     for key in kwargs:
         if key not in known:
-            takes = f"; it takes {', '.join(known)}" if known else "; it takes nothing"
             near = suggestion(key, known)
-            raise AnnealError(where, f"{name} takes no {quote(key)}{takes if near.startswith('; known') else near}")
+            near = near if "did you mean" in near else f"; it takes {', '.join(known) or 'nothing'}"
+            raise AnnealError(where, f"{name} takes no {quote(key)}{near}")
     given = {key: value for key, value in kwargs.items() if value is not None}
     if "warmup_steps" in given and "warmup_ratio" in given:
         raise AnnealError(f"{where}.warmup_ratio", "warmup_steps says it too; keep one")
     options = {key: read(f"{where}.{key}", given[key]) for key, read in kind.options.items() if key in given}
-    lengths = {key: Length.parse(f"{where}.{key}", given[key]) for key in (_RUN,) if key in given}
-    if "warmup_steps" in given:
-        lengths["warmup_steps"] = Length.parse(f"{where}.warmup_steps", given["warmup_steps"], zero=True)
+    lengths = {key: _steps(f"{where}.{key}", given[key]) for key in (_RUN, "warmup_steps") if key in given}
     ratio = _share(f"{where}.warmup_ratio", given.get("warmup_ratio", 0.0))
     if name == "warmup_stable_decay" and "num_decay_steps" not in options:
         raise AnnealError(f"{where}.num_decay_steps", f"missing; {name} takes {', '.join(known)}")
@@ -76,8 +74,15 @@ def plan(name: str, where: str, kwargs: Mapping[str, Any], base_lr: float) -> Pl
             length = lengths["warmup_steps"]
             warmup = 0.0 if length.amount == 0 else found("warmup_steps", length)
         elif ratio > 0:
+            try:
+                run = training()
+            except AnnealError:
+                if kind.ends:
+                    raise
+                what = "warmup_ratio needs the length of the run, which is not known; give warmup_steps"
+                raise AnnealError(f"{where}.warmup_steps", what) from None
             # Rounded up, as Hugging Face does.
-            warmup = found.asked["warmup_steps"] = float(math.ceil(training() * ratio))
+            warmup = found.asked["warmup_steps"] = float(math.ceil(run * ratio))
         return kind.make(_Given(found, warmup, training, options, base_lr))
 
     return build
@@ -223,6 +228,13 @@ def _share(where: str, value: object) -> float:
     return share
 
 
+def _steps(where: str, value: object) -> Length:
+    length = Length.parse(where, value, zero=where.endswith("warmup_steps"))
+    if length.unit == "" and length.amount != int(length.amount):
+        raise AnnealError(where, f"must be a whole number, or a share of the run such as '10%', got {quote(value)}")
+    return length
+
+
 def _shape(where: str, value: object) -> str:
     return choice(where, value, SHAPES)
 
@@ -259,8 +271,8 @@ _KINDS = {
     "warmup_stable_decay": _Kind(
         _warmup_stable_decay,
         {
-            "num_decay_steps": Length.parse,
-            "num_stable_steps": Length.parse,
+            "num_decay_steps": _steps,
+            "num_stable_steps": _steps,
             "warmup_type": _shape,
             "decay_type": _shape,
             "min_lr_ratio": _share,

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from lightning_anneal.checks import positive
 from lightning_anneal.clock import Horizon, Interval, Length, Lengths
 from lightning_anneal.errors import AnnealError, quote
 
@@ -84,7 +85,7 @@ def with_lengths(where: str, cls: type, kwargs: Mapping[str, Any], timing: Timin
         if length.amount == 0:
             return 0
         if length.unit == "":
-            return _plain_steps(f"{where}.{key}", length.amount, parameters[key])
+            return _plain_steps(f"{where}.{key}", length.amount, parameters.get(key))
         return max(math.floor(lengths(key, length) / timing.every + 0.5), 1)
 
     whole = {}
@@ -94,31 +95,32 @@ def with_lengths(where: str, cls: type, kwargs: Mapping[str, Any], timing: Timin
         elif key == "milestones":
             if not isinstance(value, list | tuple):
                 raise AnnealError(f"{where}.{key}", f"must be a list, got {quote(value)}")
+            if not value:
+                raise AnnealError(f"{where}.{key}", "must have at least one, such as [50%, 75%]")
             whole[key] = [steps(key, each) for each in value]
         else:
             whole[key] = steps(key, value)
-    return {**whole, **_left_out(parameters, whole, lengths, timing)}
+    return {**whole, **_left_out(where, parameters, whole, lengths, timing)}
 
 
-def _plain_steps(where: str, amount: float, parameter: inspect.Parameter) -> float:
+def _plain_steps(where: str, amount: float, parameter: inspect.Parameter | None) -> float:
     if amount == int(amount):
         return int(amount)
-    if "float" in str(parameter.annotation):
+    if parameter is not None and "float" in str(parameter.annotation):
         return amount
     raise AnnealError(where, f"must be a whole number, got {quote(amount)}")
 
 
 def _left_out(
-    parameters: Mapping[str, inspect.Parameter], given: Mapping[str, Any], lengths: Lengths, timing: Timing
+    where: str,
+    parameters: Mapping[str, inspect.Parameter],
+    given: Mapping[str, Any],
+    lengths: Lengths,
+    timing: Timing,
 ) -> dict[str, int]:
     """The lengths that nobody should have to compute."""
-    one_cycle = {"total_steps", "epochs", "steps_per_epoch"}
-    if one_cycle <= set(parameters):
-        # Two ways to say it: the one that was begun is gone on with.
-        if given.get("total_steps") is not None or all(given.get(k) for k in ("epochs", "steps_per_epoch")):
-            return {}
-        if given.get("epochs") is not None and timing.interval == "step":
-            return {"steps_per_epoch": math.ceil(lengths("steps_per_epoch", Length(1, "ep")) / timing.every)}
+    if {"total_steps", "epochs", "steps_per_epoch"} <= set(parameters) and {"epochs", "steps_per_epoch"} & set(given):
+        return _by_epochs(where, given, lengths, timing)
     # A warm-up that the run is too short for is warned of, and no reason not to run.
     least = int(given.get("warmup_epochs") or 0) + 1
     return {
@@ -126,3 +128,19 @@ def _left_out(
         for key in RUN_LENGTHS
         if key in parameters and given.get(key) is None
     }
+
+
+def _by_epochs(where: str, given: Mapping[str, Any], lengths: Lengths, timing: Timing) -> dict[str, int]:
+    """What is missing where OneCycleLR is told its length in epochs."""
+    for key in ("epochs", "steps_per_epoch"):
+        if key in given:
+            positive(f"{where}.{key}", given[key])
+            if "total_steps" in given:
+                raise AnnealError(f"{where}.{key}", "total_steps says it too; keep one")
+    if "epochs" not in given:
+        raise AnnealError(f"{where}.steps_per_epoch", "goes with epochs; leave both out for the run's length")
+    if "steps_per_epoch" in given:
+        return {}
+    if timing.interval == "epoch":
+        return {"steps_per_epoch": 1}
+    return {"steps_per_epoch": math.ceil(lengths("steps_per_epoch", Length(1, "ep")) / timing.every)}

@@ -6,7 +6,9 @@ run's, a start that is left out is the base learning rate (a factor of 1).
 
 from __future__ import annotations
 
+import inspect
 import math
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,8 +16,29 @@ from lightning_anneal.checks import number
 from lightning_anneal.clock import Lengths
 from lightning_anneal.errors import AnnealError, quote, suggestion
 from lightning_anneal.recipes import CYCLE_KEYS, RAMP_KEYS, RESTART_KEYS
-from lightning_anneal.schedules import Schedule
+from lightning_anneal.schedules import (
+    Constant,
+    Cosine,
+    Cyclical,
+    Exponential,
+    Linear,
+    Milestones,
+    Polynomial,
+    Saturating,
+    Schedule,
+    Sequence,
+    Sigmoid,
+    WarmRestart,
+)
 from lightning_anneal.strategies import read_recipe
+
+CLASSES: dict[str, type] = {
+    cls.__name__: cls
+    for cls in (
+        *(Constant, Linear, Cosine, Exponential, Saturating, Polynomial, Sigmoid),
+        *(Cyclical, WarmRestart, Milestones, Sequence),
+    )
+}
 
 STRATEGIES = {
     "Constant": "constant",
@@ -33,6 +56,10 @@ STRATEGIES = {
 """The strategy that each class is called by in a config."""
 
 _KEYS = {**RAMP_KEYS, **CYCLE_KEYS, **RESTART_KEYS, "values": "schedule"}
+_FIELDS = {key: field for field, key in _KEYS.items()}
+# A start that is left out is 1, a duration the run's.
+_NEEDED = ("end", "power", "value", "period", "low", "high", "base", "interval", "values", "parts")
+_PART = re.compile(r"\.parts\.[0-9]+$")
 
 
 def plan(name: str, where: str, kwargs: Mapping[str, Any]) -> Callable[[Lengths], Callable[[float], float]]:
@@ -53,25 +80,17 @@ def plan(name: str, where: str, kwargs: Mapping[str, Any]) -> Callable[[Lengths]
         >>> [schedule(t) for t in (0, 2, 4)]
         [1.0, 0.5, 0.0]
     """
-    written: dict[str, str] = {}
-    given = dict(kwargs)
-    start = number(f"{where}.initial", given.pop("initial")) if name == "Milestones" and "initial" in given else 1.0
-    settings = _settings(name, where, given, written)
-
-    def as_written(error: AnnealError) -> AnnealError:
-        head, _, key = error.where.rpartition(".")
-        return AnnealError(f"{head}.{written.get(error.where, key)}" if head else key, error.what)
-
+    settings = _settings(name, where, kwargs)
     try:
         recipe = read_recipe(where, settings, ("strategy",))
     except AnnealError as error:
-        raise as_written(error) from None
+        raise _as_written(error, where, kwargs) from None
 
     def build(lengths: Lengths) -> Callable[[float], float]:
         try:
-            schedule = recipe.build(lengths, start)
+            schedule = recipe.build(lengths, 1.0)
         except AnnealError as error:
-            raise as_written(error) from None
+            raise _as_written(error, where, kwargs) from None
         return never_negative(where, schedule)
 
     return build
@@ -91,26 +110,42 @@ def never_negative(where: str, schedule: Schedule) -> Schedule:
     return schedule
 
 
-def _settings(name: str, where: str, kwargs: Mapping[str, Any], written: dict[str, str]) -> dict[str, Any]:
-    """The settings of an annealed parameter that say the same; `written` gets the keys that were called otherwise."""
+def _settings(name: str, where: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of an annealed parameter that say the same."""
+    given = {key: value for key, value in kwargs.items() if value is not None}
     # A ramp's duration is another thing than that of a part of a sequence, which is part of the settings as it is.
-    in_sequence = ".parts." in f"{where}."
+    in_sequence = _PART.search(where) is not None
+    keys = {key: _KEYS.get(key, key) for key in inspect.signature(CLASSES[name]).parameters}
+    known = {*keys, *keys.values(), *(("duration",) if in_sequence else ())}
     settings: dict[str, Any] = {"strategy": STRATEGIES[name]}
-    for key, value in kwargs.items():
-        renamed = key if in_sequence and key == "duration" else _KEYS.get(key, key)
+    for key, value in given.items():
+        if key not in known:
+            raise AnnealError(where, f"unknown key {quote(key)}{suggestion(key, keys)}")
+        renamed = key if in_sequence and key == "duration" else keys.get(key, key)
         if renamed in settings:
-            raise AnnealError(f"{where}.{key}", f"{renamed!r} says it too; keep one")
-        if renamed != key:
-            written[f"{where}.{renamed}"] = key
+            other = next(each for each in given if each != key and keys.get(each, each) == renamed)
+            raise AnnealError(f"{where}.{key}", f"{other!r} says it too; keep one")
         if renamed == "base":
-            value = _part(f"{where}.base", value, written)
+            value = _part(f"{where}.base", value)
         elif renamed == "parts" and isinstance(value, list | tuple):
-            value = [_part(f"{where}.parts.{i}", part, written) for i, part in enumerate(value)]
+            value = [_part(f"{where}.parts.{i}", part) for i, part in enumerate(value)]
         settings[renamed] = value
+    for key, renamed in keys.items():
+        if renamed not in settings and key in _NEEDED:
+            raise AnnealError(f"{where}.{key}", f"missing; {name} needs it")
+    return _with_initial(where, settings)
+
+
+def _with_initial(where: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """What Milestones have before the first of them, as a milestone at 0."""
+    initial = settings.pop("initial", None)
+    schedule = settings.get("schedule")
+    if initial is not None and isinstance(schedule, Mapping) and all(str(at).strip() != "0" for at in schedule):
+        settings["schedule"] = {0: number(f"{where}.initial", initial), **schedule}
     return settings
 
 
-def _part(where: str, value: object, written: dict[str, str]) -> Any:
+def _part(where: str, value: object) -> Any:
     """A schedule within another one: ``{scheduler: Cosine, ...}``, or settings with a strategy."""
     if not isinstance(value, Mapping):
         raise AnnealError(where, f"must be a mapping such as {{scheduler: Cosine, end: 0.0}}, got {quote(value)}")
@@ -120,6 +155,22 @@ def _part(where: str, value: object, written: dict[str, str]) -> Any:
         if "strategy" not in rest:
             raise AnnealError(f"{where}.scheduler", f"missing{suggestion('', STRATEGIES)}")
         return rest
-    if name not in STRATEGIES:
+    if not isinstance(name, str) or name not in STRATEGIES:
         raise AnnealError(f"{where}.scheduler", f"unknown schedule {quote(name)}{suggestion(name, STRATEGIES)}")
-    return _settings(name, where, rest, written)
+    return _settings(name, where, rest)
+
+
+def _as_written(error: AnnealError, where: str, kwargs: Any) -> AnnealError:
+    """The error under the keys that the user wrote, or would have to: the fields of the class."""
+    place, what, inside = [], error.what, kwargs
+    for key in error.where.removeprefix(where).strip(".").split("."):
+        field = key
+        if not (isinstance(inside, Mapping) and (key in inside or "strategy" in inside)):
+            field = _FIELDS.get(key, key)
+            what = what.replace(f"unknown {key} ", f"unknown {field} ")
+        place.append(field)
+        if isinstance(inside, list | tuple):
+            inside = inside[int(field)] if field.isdigit() and int(field) < len(inside) else None
+        else:
+            inside = inside.get(field) if isinstance(inside, Mapping) else None
+    return AnnealError(".".join([where, *filter(None, place)]), what)

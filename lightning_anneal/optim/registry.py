@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterable, Mapping
 from types import ModuleType
 from typing import Any, Generic, TypeVar
 
-from lightning_anneal.checks import flag, number
+import torch
+
+from lightning_anneal.checks import choice, flag, number
 from lightning_anneal.errors import AnnealError, quote, suggestion
 
 T = TypeVar("T")
+
+_NUMBER = re.compile(r"\b(int|float)\b")
+_LIST = re.compile(r"\b(list|tuple|Sequence|Iterable)\b")
 
 
 class Registry(Generic[T]):
@@ -132,7 +138,9 @@ def checked_kwargs(
             near = suggestion(key, known)
             takes = "" if near.startswith("; known") else f" {cls.__name__} takes {', '.join(known)}"
             raise AnnealError(where, f"{cls.__name__} takes no {quote(key)}{near}{takes}")
-        plain[key] = value if key in as_written else _plain(f"{where}.{key}", value, parameters[key])
+        # null is as good as nothing.
+        if value is not None:
+            plain[key] = value if key in as_written else _plain(f"{where}.{key}", value, parameters[key])
     return plain
 
 
@@ -153,22 +161,29 @@ def check_complete(where: str, cls: type, kwargs: Mapping[str, Any], taken: tupl
 
 
 def _plain(where: str, value: Any, parameter: inspect.Parameter) -> Any:
-    """A value for a parameter, whose default or annotation says what it takes."""
+    """A value for a parameter, whose default and annotation say what it takes."""
     default, annotation = parameter.default, str(parameter.annotation)
     if isinstance(default, bool) or annotation in ("bool", "bool | None"):
-        return value if value is None else flag(where, value)
-    if isinstance(value, list | tuple):
-        return tuple(_plain_number(where, each) for each in value)
-    if isinstance(default, tuple) and value is not None:
+        return flag(where, value)
+    if annotation.startswith("Literal["):
+        return choice(where, value, re.findall(r"'([^']*)'", annotation))
+    if "Callable" in annotation:
+        return value
+    if isinstance(value, list | tuple) and (isinstance(default, tuple) or _LIST.search(annotation)):
+        return tuple(None if each is None else _number(where, each) for each in value)
+    if isinstance(default, tuple):
         raise AnnealError(where, f"must be a list such as {list(default)}, got {quote(value)}")
-    takes_numbers = any(word in annotation for word in ("int", "float")) and "str" not in annotation
-    return _plain_number(where, value) if isinstance(default, int | float) or takes_numbers else value
-
-
-def _plain_number(where: str, value: Any) -> Any:
-    """A number as it is, and one that was read as text as a number."""
-    if isinstance(value, str):
-        return number(where, value)
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        number(where, value)
+    if isinstance(default, int | float) or _NUMBER.search(annotation):
+        if isinstance(value, torch.Tensor) and "Tensor" in annotation:
+            return value
+        result = _number(where, value)
+        if annotation in ("int", "int | None") and result != int(result):
+            raise AnnealError(where, f"must be a whole number, got {quote(value)}")
+        return result
     return value
+
+
+def _number(where: str, value: Any) -> int | float:
+    """A number as it is, and one that was read as text as a number."""
+    checked = number(where, value)
+    return value if type(value) is int else checked

@@ -97,7 +97,7 @@ def schedule(module: nn.Module, optimizer: Optimizer, spec: Spec, config: Schedu
         warmup, plateau = build_with_plateau(optimizer, spec, timing)
         advise(warmup, timing)
         first = {"scheduler": warmup, "interval": interval, "frequency": 1, **named}
-        watching = SchedulerConfig("epoch", None, config.monitor, config.strict, None)
+        watching = SchedulerConfig(config.interval, None, config.monitor, config.strict, None)
         return [first, _plateau(module, trainer, plateau, watching)]
     frequency = config.frequency or 1
     timing = Timing(interval, frequency, horizon)
@@ -120,12 +120,15 @@ def _plateau(module: nn.Module, trainer: Trainer | None, scheduler: Any, config:
         monitor = "val_loss" if _validates(module, trainer) else "train_loss"
         rank_zero_info(f"ReduceLROnPlateau watches {monitor} (scheduler_configs.monitor names another metric)")
     frequency = config.frequency
+    # In an epoch without a validation there is nothing new to look at.
+    cadence = (trainer.check_val_every_n_epoch or 1) if trainer is not None and monitor.startswith("val") else 1
     if interval == "step":
+        if cadence > 1:
+            what = f"by step a ReduceLROnPlateau looks in every epoch, and there is a {monitor} in one of {cadence}"
+            raise AnnealError("scheduler_configs.interval", f"{what}; take epoch")
         frequency = _batches(trainer, frequency)
     elif frequency is None:
-        # In an epoch without a validation there is nothing new to look at.
-        cadence = trainer.check_val_every_n_epoch if trainer is not None and monitor.startswith("val") else 1
-        frequency = cadence or 1
+        frequency = cadence
     MONITORS[scheduler] = monitor
     watched = {"monitor": monitor, "strict": config.strict} if _is_automatic(module) else {}
     return {"scheduler": scheduler, "interval": interval, "frequency": frequency, **watched}

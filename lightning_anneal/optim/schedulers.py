@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
 
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import (
     ChainedScheduler,
+    ConstantLR,
     CosineAnnealingWarmRestarts,
     CyclicLR,
     LRScheduler,
@@ -18,17 +21,17 @@ from torch.optim.lr_scheduler import (
     SequentialLR,
 )
 
-from lightning_anneal.checks import count, not_negative, positive
+from lightning_anneal.checks import choice, count, not_negative, positive
 from lightning_anneal.clock import Horizon, Interval
-from lightning_anneal.errors import AnnealError
+from lightning_anneal.config import plain
+from lightning_anneal.errors import AnnealError, quote
 from lightning_anneal.optim import hugging_face, own_schedules
 from lightning_anneal.optim.gate import GatedLR, PlateauAfterWarmup
 from lightning_anneal.optim.lengths import LENGTHS, Timing, with_lengths
-from lightning_anneal.optim.registry import check_complete, checked_kwargs
+from lightning_anneal.optim.registry import check_complete, checked_kwargs, checked_mapping
 from lightning_anneal.optim.schedules import LinearWarmupCosineAnnealingLR, PlannedLR, ScheduleLR
 from lightning_anneal.optim.specs import Spec, read_spec
 from lightning_anneal.schedules import Schedule
-from lightning_anneal.schedules.callables import FromCallable
 
 _TAKEN = ("optimizer", "last_epoch")
 # They write the LR instead of multiplying what is there, so that in a chain all but the last would count for nothing.
@@ -73,7 +76,10 @@ def build_lr_scheduler(
         ...
         lightning_anneal.errors.AnnealError: scheduler: unknown scheduler 'CosineAnealingLR'; did you mean ...
     """
-    spec = read_spec("scheduler", name, "scheduler_kwargs", scheduler_kwargs)
+    kwargs = plain("scheduler_kwargs", checked_mapping("scheduler_kwargs", scheduler_kwargs))
+    spec = read_spec("scheduler", name, "scheduler_kwargs", kwargs)
+    if not isinstance(optimizer, Optimizer):
+        raise AnnealError("optimizer", f"must be an optimizer, got {quote(optimizer)}")
     if spec.warms_up_to_plateau:
         what = "a warm-up and a ReduceLROnPlateau are two schedulers; take configure_optimizers, or build each"
         raise AnnealError("scheduler", what)
@@ -83,7 +89,8 @@ def build_lr_scheduler(
         None if max_steps is None else positive("max_steps", max_steps),
         lambda: per_epoch,
     )
-    return build(optimizer, spec, Timing(interval or spec.natural_interval, 1, horizon))
+    by: Any = spec.natural_interval if interval is None else choice("interval", interval, ("epoch", "step"))
+    return build(optimizer, spec, Timing(by, 1, horizon))
 
 
 def build(optimizer: Optimizer, spec: Spec, timing: Timing) -> LRScheduler:
@@ -97,14 +104,8 @@ def build(optimizer: Optimizer, spec: Spec, timing: Timing) -> LRScheduler:
     Raises:
         AnnealError: For an unknown or missing argument, a value that torch refuses, or a length that can't be known.
     """
-    before = [dict(group) for group in optimizer.param_groups]
-    try:
+    with _as_it_was_after_an_error(optimizer):
         return _build(optimizer, spec, timing)
-    except Exception:
-        for group, was in zip(optimizer.param_groups, before, strict=True):
-            group.clear()
-            group.update(was)
-        raise
 
 
 def build_with_plateau(optimizer: Optimizer, spec: Spec, timing: Timing) -> tuple[GatedLR, PlateauAfterWarmup]:
@@ -118,27 +119,53 @@ def build_with_plateau(optimizer: Optimizer, spec: Spec, timing: Timing) -> tupl
     Raises:
         AnnealError: As `build`.
     """
-    milestones = _milestones(spec, timing)
-    head = spec.parts[0]
-    if len(spec.parts) > 2:
-        head = Spec(spec.where, spec.name, {"milestones": milestones[:-1]}, spec.cls, parts=spec.parts[:-1])
-    warmup = GatedLR(build(optimizer, head, timing.stretch(milestones[-1])), until=milestones[-1])
-    last = spec.parts[-1]
-    kwargs = checked_kwargs(last.where, ReduceLROnPlateau, last.kwargs, _TAKEN)
-    plateau: PlateauAfterWarmup = _made(last.where, PlateauAfterWarmup, (warmup,), kwargs)
-    return warmup, plateau
+    with _as_it_was_after_an_error(optimizer):
+        milestones = _milestones(spec, timing)
+        head = spec.parts[0]
+        if len(spec.parts) > 2:
+            head = Spec(spec.where, spec.name, {"milestones": milestones[:-1]}, spec.cls, parts=spec.parts[:-1])
+        warmup = GatedLR(_build(optimizer, head, timing.stretch(milestones[-1])), until=milestones[-1])
+        last = spec.parts[-1]
+        kwargs = checked_kwargs(last.where, ReduceLROnPlateau, last.kwargs, _TAKEN)
+        _refuse_out_of_range(last, kwargs)
+        plateau: PlateauAfterWarmup = _made(last, PlateauAfterWarmup, (warmup,), kwargs)
+        return warmup, plateau
+
+
+@contextmanager
+def _as_it_was_after_an_error(optimizer: Optimizer) -> Iterator[None]:
+    """Put the groups' values back if there is an error: a scheduler that is made writes the first learning rate."""
+    before = [
+        {key: value.clone() if isinstance(value, Tensor) else value for key, value in group.items()}
+        for group in optimizer.param_groups
+    ]
+    try:
+        yield
+    except Exception:
+        for group, was in zip(optimizer.param_groups, before, strict=True):
+            for key in [key for key in group if key not in was]:
+                del group[key]
+            for key, value in was.items():
+                if isinstance(value, Tensor):
+                    group[key].copy_(value)
+                else:
+                    group[key] = value
+        raise
 
 
 def _build(optimizer: Optimizer, spec: Spec, timing: Timing) -> LRScheduler:
     if spec.schedule is not None:
         given = spec.schedule
-        schedule = given if isinstance(given, Schedule) else FromCallable(given, "scheduler")
-        own_schedules.never_negative("scheduler", schedule)
-        return PlannedLR(optimizer, lambda _: schedule, timing.lengths(spec.where), timing.every)
+        if isinstance(given, Schedule):
+            own_schedules.never_negative("scheduler", given)
+            return PlannedLR(optimizer, lambda _: given, timing.lengths(spec.where), timing.every, spec.name)
+        checked = _checked(given)
+        return PlannedLR(optimizer, lambda _: checked, timing.lengths(spec.where), timing.every, spec.name)
     if spec.cls is SequentialLR:
         return _build_sequence(optimizer, spec, timing)
     if spec.cls is ChainedScheduler:
-        _refuse_functions(spec, {key: value for key, value in spec.kwargs.items() if key != "schedulers"})
+        rest = {key: value for key, value in spec.kwargs.items() if key != "schedulers"}
+        checked_kwargs(spec.where, ChainedScheduler, rest, _TAKEN)
         parts = [_build(optimizer, part, timing) for part in spec.parts]
         for part, built in zip(spec.parts, parts, strict=True):
             if isinstance(built, _NOT_IN_A_CHAIN):
@@ -147,22 +174,25 @@ def _build(optimizer: Optimizer, spec: Spec, timing: Timing) -> LRScheduler:
         return ChainedScheduler(parts, optimizer)
     if spec.cls is None:
         make = _plan(optimizer, spec)
-        return PlannedLR(optimizer, make, timing.lengths(spec.where), timing.every)
+        return PlannedLR(optimizer, make, timing.lengths(spec.where), timing.every, spec.name)
     _refuse_functions(spec, spec.kwargs)
     kwargs = checked_kwargs(spec.where, spec.cls, spec.kwargs, _TAKEN, LENGTHS)
-    _refuse_negative(spec, kwargs)
+    _refuse_out_of_range(spec, kwargs)
     kwargs = with_lengths(spec.where, spec.cls, kwargs, timing)
     if spec.cls is OneCycleLR and kwargs.get("max_lr") is None:
-        kwargs["max_lr"] = [float(group["lr"]) for group in optimizer.param_groups]
+        # Not the rate of the moment, which a part before this one may have written.
+        kwargs["max_lr"] = [float(group.get("initial_lr", group["lr"])) for group in optimizer.param_groups]
     check_complete(spec.where, spec.cls, kwargs, _TAKEN)
-    made: LRScheduler = _made(spec.where, spec.cls, (optimizer,), kwargs)
+    made: LRScheduler = _made(spec, spec.cls, (optimizer,), kwargs)
     return made
 
 
 def _plan(optimizer: Optimizer, spec: Spec) -> Any:
     if spec.name in own_schedules.STRATEGIES:
         return own_schedules.plan(spec.name, spec.where, spec.kwargs)
-    return hugging_face.plan(spec.name, spec.where, spec.kwargs, float(optimizer.defaults["lr"]))
+    return hugging_face.plan(
+        spec.name, spec.where, spec.kwargs, float(optimizer.defaults.get("lr", optimizer.param_groups[0]["lr"]))
+    )
 
 
 def _build_sequence(optimizer: Optimizer, spec: Spec, timing: Timing) -> SequentialLR:
@@ -173,6 +203,9 @@ def _build_sequence(optimizer: Optimizer, spec: Spec, timing: Timing) -> Sequent
     for part, end in zip(spec.parts, ends, strict=True):
         stretch = None if end is None else max((end - begin) * timing.every, 1.0)
         # Where the run's length isn't known, that of the last part isn't, either.
+        if part is spec.parts[-1] and part.name in own_schedules.STRATEGIES and stretch is not None:
+            # As alone: the last step of the run is trained at the end value.
+            stretch = max(stretch - 1, 1.0)
         timed = timing.stretch(stretch) if end is not None else timing
         parts.append(_build(optimizer, part, timed))
         begin = 0 if end is None else int(end)
@@ -207,20 +240,27 @@ def _refuse_functions(spec: Spec, kwargs: Mapping[str, Any]) -> None:
             raise AnnealError(f"{spec.where}.{key}", f"{what} or Milestones")
 
 
-def _refuse_negative(spec: Spec, kwargs: Mapping[str, Any]) -> None:
-    """Refuse negative numbers, which no scheduler of torch's has a use for and few of them look at."""
+def _refuse_out_of_range(spec: Spec, kwargs: Mapping[str, Any]) -> None:
+    """Refuse numbers that torch's schedulers take and stumble over later, if at all."""
     if spec.cls is None or not spec.cls.__module__.startswith("torch."):
         return
     for key, value in kwargs.items():
         for each in value if isinstance(value, tuple) else [value]:
-            if isinstance(each, int | float):
+            if isinstance(each, int | float) and not isinstance(each, bool):
                 not_negative(f"{spec.where}.{key}", each)
+    if spec.cls is ConstantLR and "factor" in kwargs:
+        positive(f"{spec.where}.factor", kwargs["factor"])  # it is divided by in the end
 
 
-def _made(where: str, cls: Any, arguments: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+def _checked(curve: Callable[[float], float]) -> Callable[[float], float]:
+    """A function whose every value is looked at."""
+    return lambda t: not_negative(f"scheduler at {t:g}", curve(t))
+
+
+def _made(spec: Spec, cls: Any, arguments: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
     try:
         return cls(*arguments, **kwargs)
     except AnnealError as error:
-        raise AnnealError(f"{where}.{error.where}", error.what) from None
+        raise AnnealError(f"{spec.where}.{error.where}", error.what) from None
     except Exception as error:
-        raise AnnealError(where, f"{cls.__name__}: {' '.join(str(error).split())}") from None
+        raise AnnealError(spec.where, f"{spec.name}: {' '.join(str(error).split())}") from None

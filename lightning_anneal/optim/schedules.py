@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
@@ -61,6 +62,7 @@ class PlannedLR(ScheduleLR):
         plan: Makes the schedule; every length it needs goes through the `Lengths`, which keep it.
         lengths: The lengths, in steps or epochs.
         every: How many steps or epochs pass from one call of `step` to the next.
+        name: What the user calls it, for errors.
 
     Raises:
         AnnealError: For a length that can't be known, or a value out of range.
@@ -81,7 +83,9 @@ class PlannedLR(ScheduleLR):
         plan: Callable[[Lengths], Callable[[float], float]],
         lengths: Lengths,
         every: int = 1,
+        name: str | None = None,
     ) -> None:
+        self.shown_as = name or type(self).__name__
         self.plan = plan
         self.lengths = lengths
         self.every = every
@@ -94,14 +98,15 @@ class PlannedLR(ScheduleLR):
     def state_dict(self) -> dict[str, Any]:
         """All but what the config says; the lengths as they were found."""
         state = super().state_dict()
-        del state["plan"], state["every"]
-        return {**state, "lengths": dict(self.lengths.found)}
+        del state["plan"], state["every"], state["shown_as"]
+        return {**state, "lengths": dict(self.lengths.found), "whole": self.lengths.whole}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on with the lengths that the run began with."""
-        super().load_state_dict({key: value for key, value in state_dict.items() if key != "lengths"})
-        self.lengths.found.clear()
-        self.lengths.found.update(state_dict.get("lengths", {}))
+        state = dict(state_dict)
+        found, whole = state.pop("lengths", {}), state.pop("whole", None)
+        super().load_state_dict(state)
+        self.lengths = replace(self.lengths, found=dict(found), asked={}, whole=whole)
         self.schedule = self.plan(self.lengths)
 
 

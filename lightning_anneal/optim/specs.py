@@ -17,6 +17,7 @@ from torch.optim.lr_scheduler import (
     SequentialLR,
 )
 
+from lightning_anneal.checks import choice
 from lightning_anneal.clock import Interval
 from lightning_anneal.errors import AnnealError, quote, suggestion
 from lightning_anneal.optim import hugging_face, own_schedules
@@ -92,8 +93,9 @@ def register_lr_scheduler(
         >>> LR_SCHEDULERS.get("halvinglr")(optimizer).gamma
         0.5
     """
+    by = choice("interval", interval, ("epoch", "step"))
     LR_SCHEDULERS.register(cls, name, taken=(*hugging_face.NAMES, *own_schedules.STRATEGIES))
-    if interval == "step":
+    if by == "step":
         _BY_STEP.add(cls)
     return cls
 
@@ -115,24 +117,30 @@ def read_spec(where: str, name: object, kwargs_where: str, kwargs: object) -> Sp
         if arguments:
             raise AnnealError(kwargs_where, "a schedule that is given ready made takes none")
         return Spec(kwargs_where, type(name).__name__, {}, schedule=name)
+    if not isinstance(name, str):
+        raise _unknown(where, name)
     if name == hugging_face.PLATEAU:
         return Spec(kwargs_where, "ReduceLROnPlateau", arguments, ReduceLROnPlateau)
     if name in hugging_face.NAMES or name in own_schedules.STRATEGIES:
-        return Spec(kwargs_where, str(name), arguments)
+        return Spec(kwargs_where, name, arguments)
     cls = LR_SCHEDULERS.find(name)
     if cls is None:
-        known = (*LR_SCHEDULERS.names(), *hugging_face.NAMES, *own_schedules.STRATEGIES)
-        raise AnnealError(where, f"unknown scheduler {quote(name)}{suggestion(name, known)}")
+        raise _unknown(where, name)
     if cls not in _NESTED:
         return Spec(kwargs_where, cls.__name__, arguments, cls)
     return Spec(kwargs_where, cls.__name__, arguments, cls, parts=_read_parts(kwargs_where, cls, arguments))
+
+
+def _unknown(where: str, name: object) -> AnnealError:
+    known = (*LR_SCHEDULERS.names(), *hugging_face.NAMES, *own_schedules.STRATEGIES)
+    return AnnealError(where, f"unknown scheduler {quote(name)}{suggestion(name, known)}")
 
 
 def _read_parts(where: str, cls: type, kwargs: Mapping[str, Any]) -> tuple[Spec, ...]:
     given = kwargs.get("schedulers")
     if not isinstance(given, list | tuple) or not given:
         what = f"{cls.__name__} takes a list such as [{{scheduler: LinearLR, total_iters: 5}}, ...]"
-        raise AnnealError(f"{where}.schedulers", f"{what}, got {quote(given)}" if given else f"missing; {what}")
+        raise AnnealError(f"{where}.schedulers", f"missing; {what}" if given is None else f"{what}, got {quote(given)}")
     parts = []
     for i, entry in enumerate(given):
         place = f"{where}.schedulers.{i}"
@@ -145,7 +153,8 @@ def _read_parts(where: str, cls: type, kwargs: Mapping[str, Any]) -> tuple[Spec,
         part = read_spec(f"{place}.scheduler", entry["scheduler"], place, inline if nested is None else nested)
         if part.is_plateau and (cls is not SequentialLR or i < len(given) - 1 or i == 0):
             raise AnnealError(f"{place}.scheduler", "ReduceLROnPlateau can only be the last part of a SequentialLR")
-        if part.warms_up_to_plateau:
-            raise AnnealError(f"{place}.scheduler", "a part can't end in a ReduceLROnPlateau; write its parts here")
+        if part.parts:
+            what = f"torch can't begin a {part.name} within another scheduler; write its parts here"
+            raise AnnealError(f"{place}.scheduler", what)
         parts.append(part)
     return tuple(parts)

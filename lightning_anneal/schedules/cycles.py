@@ -81,6 +81,10 @@ class RestartInfo(NamedTuple):
     is_restart: bool
 
 
+# Beyond it the third stretch is longer than any run, and its length soon no number.
+_LARGEST = 1_000_000
+
+
 @dataclass(frozen=True)
 class WarmRestart(Schedule):
     """A schedule that begins again and again: ``base(t - last restart)``.
@@ -116,6 +120,8 @@ class WarmRestart(Schedule):
         object.__setattr__(self, "_curve", curve)
         object.__setattr__(self, "interval", positive("WarmRestart.interval", self.interval))
         object.__setattr__(self, "multiplier", positive("WarmRestart.multiplier", self.multiplier))
+        if self.multiplier > _LARGEST:
+            raise AnnealError("WarmRestart.multiplier", f"must be at most {_LARGEST}, got {self.multiplier:g}")
         if self.interval < 1:
             raise AnnealError("WarmRestart.interval", f"must be at least 1, got {self.interval:g}")
         object.__setattr__(self, "_restarts", [0])

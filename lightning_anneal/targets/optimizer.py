@@ -56,7 +56,7 @@ def check_not_owned(where: str, optimizer: Optimizer, key: str, schedulers: Iter
     """
     for scheduler in schedulers:
         if getattr(scheduler, "optimizer", None) is optimizer and key in _owned_keys(scheduler):
-            kind = type(scheduler).__name__
+            kind = getattr(scheduler, "shown_as", type(scheduler).__name__)
             raise AnnealError(where, f"owned by {kind}; anneal another key or drop that scheduler")
 
 

@@ -77,7 +77,7 @@ def test_cosine_is_the_cosine() -> None:
         (lambda: Linear("a", 1, 1), "Linear.start: must be a number, got 'a'"),
         (
             lambda: Cosine(0, 1, "10ep"),
-            "Cosine.duration: must be a number, got '10ep'; units are for settings in annealing_params",
+            "Cosine.duration: must be a number, got '10ep'; units are for lengths",
         ),
         (lambda: Cosine(True, 1, 3), "Cosine.start: must be a number, got True"),
         (lambda: Linear(-1e308, 1e308, 3), "Linear.end: too far from the start value for a float"),
