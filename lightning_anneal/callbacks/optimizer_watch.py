@@ -49,8 +49,11 @@ class OptimizerWatchCallback(Callback):
         AnnealError: For an argument that is no boolean; in a fit, for a NaN loss or a metric that isn't logged.
 
     Example:
-        >>> from lightning.pytorch import Trainer
-        >>> trainer = Trainer(callbacks=[OptimizerWatchCallback()], logger=False)  # doctest: +SKIP
+        >>> callback = OptimizerWatchCallback(stop_on_nan=False)
+        >>> OptimizerWatchCallback(step_schedulers="yes")
+        Traceback (most recent call last):
+        ...
+        lightning_anneal.errors.AnnealError: step_schedulers: must be true or false, got 'yes'
     """
 
     def __init__(self, *, log: bool = True, stop_on_nan: bool = True, step_schedulers: bool = False) -> None:
@@ -68,6 +71,7 @@ class OptimizerWatchCallback(Callback):
         self._seen: dict[Optimizer, int] = {}
         self._hooks: list[Any] = []
         self._first_step = 0
+        self._waits = False
 
     # -- hooks ----------------------------------------------------------------------------------------------------
 
@@ -75,6 +79,8 @@ class OptimizerWatchCallback(Callback):
         self._release()
         self._forget()
         self._first_step = trainer.global_step
+        # To look at a loss makes a step wait for an accelerator, or for other processes.
+        self._waits = trainer.world_size > 1 or trainer.strategy.root_device.type != "cpu"
         if self._log and trainer.loggers and not _monitored(trainer):
             self._monitor = _Monitor()
             self._monitor.on_train_start(trainer)
@@ -109,7 +115,7 @@ class OptimizerWatchCallback(Callback):
             self._look_for_nan(trainer, outputs, batch_idx)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._stop_on_nan and _reluctant(trainer):
+        if self._stop_on_nan and self._waits:
             self._stop_if_nan(trainer)
         if pl_module.automatic_optimization:
             # What the module logs in its own hook is not there yet; Lightning itself says so if it never comes.
@@ -141,14 +147,14 @@ class OptimizerWatchCallback(Callback):
     def _look_for_nan(self, trainer: Trainer, outputs: Any, batch_idx: int) -> None:
         loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
         if isinstance(loss, Tensor):
-            if not _reluctant(trainer):
+            if not self._waits:
                 if math.isnan(loss.item()):
                     raise _nan_error(trainer)
                 return
             found = torch.isnan(loss.detach()).any()
             self._nan = found if self._nan is None else self._nan | found
         every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
-        if _reluctant(trainer) and every > 0 and (batch_idx + 1) % every == 0:
+        if self._waits and every > 0 and (batch_idx + 1) % every == 0:
             self._stop_if_nan(trainer)
 
     def _stop_if_nan(self, trainer: Trainer) -> None:
@@ -246,11 +252,6 @@ def _cause(trainer: Trainer, config: LRSchedulerConfig, *, stepped: bool) -> str
     if config.interval == "epoch" and epochs <= config.frequency:
         return f"it is stepped every {config.frequency} epochs and the run had {epochs}; take interval: step"
     return f"it is stepped by {config.interval}; see whether its lengths go with the run"
-
-
-def _reluctant(trainer: Trainer) -> bool:
-    """Whether looking at a loss makes a step wait: for an accelerator, or for other processes."""
-    return trainer.world_size > 1 or trainer.strategy.root_device.type != "cpu"
 
 
 def _nan_error(trainer: Trainer) -> AnnealError:

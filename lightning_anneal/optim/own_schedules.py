@@ -32,27 +32,21 @@ from lightning_anneal.schedules import (
 )
 from lightning_anneal.strategies import read_recipe
 
-CLASSES: dict[str, type] = {
-    cls.__name__: cls
-    for cls in (
-        *(Constant, Linear, Cosine, Exponential, Saturating, Polynomial, Sigmoid),
-        *(Cyclical, WarmRestart, Milestones, Sequence),
-    )
+_BY_CLASS = {
+    Constant: "constant",
+    Linear: "linear",
+    Cosine: "cosine",
+    Exponential: "exponential",
+    Saturating: "saturating",
+    Polynomial: "polynomial",
+    Sigmoid: "sigmoid",
+    Cyclical: "cyclical",
+    WarmRestart: "warm_restart",
+    Milestones: "milestones",
+    Sequence: "sequence",
 }
-
-STRATEGIES = {
-    "Constant": "constant",
-    "Linear": "linear",
-    "Cosine": "cosine",
-    "Exponential": "exponential",
-    "Saturating": "saturating",
-    "Polynomial": "polynomial",
-    "Sigmoid": "sigmoid",
-    "Cyclical": "cyclical",
-    "WarmRestart": "warm_restart",
-    "Milestones": "milestones",
-    "Sequence": "sequence",
-}
+CLASSES = {cls.__name__: cls for cls in _BY_CLASS}
+STRATEGIES = {cls.__name__: strategy for cls, strategy in _BY_CLASS.items()}
 """The strategy that each class is called by in a config."""
 
 _KEYS = {**RAMP_KEYS, **CYCLE_KEYS, **RESTART_KEYS, "values": "schedule"}

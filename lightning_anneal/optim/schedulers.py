@@ -202,12 +202,11 @@ def _build_sequence(optimizer: Optimizer, spec: Spec, timing: Timing) -> Sequent
     parts, begin = [], 0
     for part, end in zip(spec.parts, ends, strict=True):
         stretch = None if end is None else max((end - begin) * timing.every, 1.0)
-        # Where the run's length isn't known, that of the last part isn't, either.
         if part is spec.parts[-1] and part.name in own_schedules.STRATEGIES and stretch is not None:
             # As alone: the last step of the run is trained at the end value.
             stretch = max(stretch - 1, 1.0)
-        timed = timing.stretch(stretch) if end is not None else timing
-        parts.append(_build(optimizer, part, timed))
+        # Where the run's length isn't known, that of the last part isn't, either.
+        parts.append(_build(optimizer, part, timing.stretch(stretch)))
         begin = 0 if end is None else int(end)
     return SequentialLR(optimizer, parts, milestones)
 
@@ -230,12 +229,12 @@ def _milestones(spec: Spec, timing: Timing) -> list[int]:
 
 def _refuse_functions(spec: Spec, kwargs: Mapping[str, Any]) -> None:
     """Refuse an argument that is a function, where none was given in code."""
-    for key in ("lr_lambda", "scale_fn"):
-        needed = spec.cls is not None and key in inspect.signature(spec.cls).parameters
-        required = needed and key == "lr_lambda"
+    parameters = inspect.signature(spec.cls).parameters if spec.cls is not None else {}
+    for key in {"lr_lambda", "scale_fn"} & set(parameters):
         value = kwargs.get(key)
         given = value if isinstance(value, list | tuple) else [value]
-        if (required or value is not None) and needed and not all(callable(each) for each in given):
+        may_be_left_out = parameters[key].default is None
+        if not all(callable(each) for each in given) and not (value is None and may_be_left_out):
             what = f"{spec.name} needs a function, which a config can't hold; take a schedule by name, such as Linear"
             raise AnnealError(f"{spec.where}.{key}", f"{what} or Milestones")
 
