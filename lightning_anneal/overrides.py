@@ -71,25 +71,70 @@ def apply_override(configs: Sequence[Any], override: str) -> None:
     raise error or AnnealError("--set", "changes a config; give one with --config")
 
 
-def _parse(override: str) -> tuple[list[str], Any]:
-    """Path and value."""
-    path: list[str] = []
-    at = 0
-    while at < len(override) and override[at] != "=":
-        match = _SEGMENT.match(override, at)
-        if match is None:
-            raise AnnealError("--set", f"can't read the path in {quote(override)}; write a.b[0][key.with.dots].c=value")
-        path.append(match[1] or match[2])
-        at = match.end()
-    if not path or at == len(override):
-        raise AnnealError("--set", f"write --set PATH=VALUE, got {quote(override)}")
-    value = override[at + 1 :]
+def read_path(text: str, where: str) -> list[str]:
+    """The keys of a path such as ``a.b[0][key.with.dots].c``.
+
+    Args:
+        text: The path.
+        where: What the error stands under.
+
+    Raises:
+        AnnealError: If it can't be read.
+
+    Example:
+        >>> read_path("trainer.callbacks[0].init_args", "--set")
+        ['trainer', 'callbacks', '0', 'init_args']
+    """
+    keys, _ = _path_up_to(text, where, "")
+    return keys
+
+
+def write_path(keys: Sequence[str]) -> str:
+    """The path that `read_path` reads so; keys with dots in them stand in brackets.
+
+    Example:
+        >>> write_path(["callbacks", "0", "optimizer.lr"])
+        'callbacks.0[optimizer.lr]'
+    """
+    text = ""
+    for key in keys:
+        text += f"[{key}]" if set(key) & set(".[]=") else f".{key}" if text else key
+    return text
+
+
+def read_value(text: str, where: str) -> Any:
+    """A value as YAML has it, with OmegaConf's idea of numbers.
+
+    Raises:
+        AnnealError: If it can't be read.
+    """
     try:
-        read = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={value}"]), resolve=False)
+        read = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]), resolve=False)
     except Exception as error:
         reason = " ".join(str(error).split())[:80]
-        raise AnnealError("--set", f"can't read the value {quote(value)}: {reason}") from None
-    return path, dict(read)["value"]  # type: ignore[arg-type]
+        raise AnnealError(where, f"can't read the value {quote(text)}: {reason}") from None
+    return dict(read)["value"]  # type: ignore[arg-type]
+
+
+def _path_up_to(text: str, where: str, end: str) -> tuple[list[str], int]:
+    """The keys before a letter, and where that stands."""
+    keys: list[str] = []
+    at = 0
+    while at < len(text) and text[at] != end:
+        match = _SEGMENT.match(text, at)
+        if match is None:
+            raise AnnealError(where, f"can't read the path in {quote(text)}; write a.b[0][key.with.dots].c=value")
+        keys.append(match[1] or match[2])
+        at = match.end()
+    return keys, at
+
+
+def _parse(override: str) -> tuple[list[str], Any]:
+    """Path and value."""
+    path, at = _path_up_to(override, "--set", "=")
+    if not path or at == len(override):
+        raise AnnealError("--set", f"write --set PATH=VALUE, got {quote(override)}")
+    return path, read_value(override[at + 1 :], "--set")
 
 
 def _inside(home: Any, segment: str, override: str) -> Any:

@@ -91,6 +91,7 @@ LAYERS = {
     },
     "overrides": {"errors"},
     "callback_configs": {"errors", ""},
+    "search": {"errors", "overrides"},
     "cli": {"errors", "callback_configs", "overrides", "optim"},
     "__init__": {"errors", "schedules", "manager", "callbacks", "optim"},
 }

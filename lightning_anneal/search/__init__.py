@@ -1,0 +1,1 @@
+"""Hyperparameter search: many runs from one config."""

@@ -1,0 +1,47 @@
+"""What the arguments of a config's classes take, as LightningCLI would see it."""
+
+from __future__ import annotations
+
+import importlib
+from functools import cache
+from typing import Any
+
+from jsonargparse import ArgumentParser, Namespace
+
+
+def knows(class_path: str, key: str) -> bool:
+    """Whether a class has an argument, or a dataclass among its arguments a field (``optim.learning_rate``)."""
+    parser = _parser(class_path)
+    return parser is not None and f"x.{key}" in parser.get_defaults()
+
+
+def takes(class_path: str, key: str, value: Any) -> bool:
+    """Whether an argument takes a value.
+
+    Example:
+        >>> [takes("lightning.pytorch.Trainer", "max_epochs", value) for value in (3, [3, 4])]
+        [True, False]
+    """
+    parser = _parser(class_path)
+    if parser is None:
+        return True
+    given: Any = Namespace()  # type: ignore[no-untyped-call]
+    given[f"x.{key}"] = value
+    try:
+        parser.validate(given, skip_required=True)
+    except Exception:  # of whatever kind, it is a "no"
+        return False
+    return True
+
+
+@cache
+def _parser(class_path: str) -> ArgumentParser | None:
+    """A parser of the class's arguments; ``None`` where there is no such class, which is for LightningCLI to say."""
+    module, _, name = class_path.rpartition(".")
+    try:
+        cls = getattr(importlib.import_module(module), name)
+        parser = ArgumentParser(exit_on_error=False)
+        parser.add_class_arguments(cls, "x", fail_untyped=False)
+    except Exception:
+        return None
+    return parser
