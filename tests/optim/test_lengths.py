@@ -5,11 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
+from torch.optim import SGD
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, MultiStepLR, OneCycleLR, StepLR
 
 from lightning_anneal.clock import Horizon
 from lightning_anneal.optim.lengths import Timing, with_lengths
+from lightning_anneal.optim.schedulers import build
 from lightning_anneal.optim.schedules import LinearWarmupCosineAnnealingLR
+from lightning_anneal.optim.specs import read_spec
 
 RUN = Horizon(max_epochs=10, steps_per_epoch=lambda: 8)
 
@@ -55,3 +60,18 @@ def test_a_part_has_its_stretch_of_the_run() -> None:
     assert with_lengths("scheduler_kwargs", CosineAnnealingLR, {}, part) == {"T_max": 15}
     # Per cent are of the whole run all the same.
     assert with_lengths("scheduler_kwargs", StepLR, {"step_size": "50%"}, part) == {"step_size": 20}
+
+
+def test_parts_of_a_sequence_that_is_stepped_at_every_second_step() -> None:
+    parts = [{"scheduler": "ConstantLR", "factor": 1.0}, {"scheduler": "linear"}]
+    kwargs = {"schedulers": parts, "milestones": ["20%"]}
+    spec = read_spec("scheduler", "SequentialLR", "scheduler_kwargs", kwargs)
+    optimizer = SGD([nn.Parameter(torch.ones(1))], lr=1.0)
+    scheduler = build(optimizer, spec, Timing("step", 2, Horizon(max_steps=40)))
+    rates = []
+    for _ in range(22):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    # 20 % of 40 steps are 4 of the scheduler's own; the other 32 are 16 of them, down from 1 to 0.
+    assert rates == [1.0] * 4 + [1 - i / 16 for i in range(16)] + [0.0] * 2

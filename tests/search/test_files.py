@@ -1,0 +1,58 @@
+"""Whole files, and the lock of a folder."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lightning_anneal import AnnealError
+from lightning_anneal.search.files import locked, read_json, write_json, write_whole
+
+
+def test_a_file_is_written_as_a_whole(tmp_path: Path) -> None:
+    path = tmp_path / "status.json"
+    assert read_json(path) is None
+    write_json(path, {"state": "running", "lr": 1e-7})
+    assert read_json(path) == {"state": "running", "lr": 1e-7}
+    with pytest.raises(TypeError):
+        write_json(path, {"state": object()})
+    with pytest.raises(UnicodeEncodeError):
+        write_whole(path, "\ud800")
+    assert read_json(path) == {"state": "running", "lr": 1e-7}
+    assert [each.name for each in tmp_path.iterdir()] == ["status.json"]
+
+
+def test_what_is_no_json(tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    path.write_text("{")
+    with pytest.raises(AnnealError, match=r"plan\.json: can't be read: Expecting property name"):
+        read_json(path)
+
+
+def test_one_process_at_a_time(tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; from lightning_anneal.search.files import locked\n"
+        "try:\n"
+        "    with locked(Path(sys.argv[1])): print('held')\n"
+        "except Exception as error: print(error)\n"
+    )
+
+    def other() -> str:
+        return subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True).stdout
+
+    with locked(tmp_path):
+        assert "another search works on it (process" in other()
+    assert other() == "held\n"
+
+
+def test_a_lock_dies_with_its_process(tmp_path: Path) -> None:
+    script = (
+        "import os, signal, sys; from pathlib import Path; from lightning_anneal.search.files import locked\n"
+        "with locked(Path(sys.argv[1])): os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", script, str(tmp_path)]).returncode == -9
+    with locked(tmp_path):
+        pass
