@@ -750,6 +750,11 @@ def test_the_weight_decay_of_a_named_group_is_annealed(tmp_path: Path) -> None:
         ({"scheduler": "StepLR", "scheduler_kwargs": {"step_size": 1},
           "scheduler_configs": {"interval": "step", "frequency": 10}}, "default.lr", "StepLR"),
         ({"scheduler": "OneCycleLR", "optimizer_kwargs": {"momentum": 0.9}}, "head.momentum", "OneCycleLR"),
+        ({"scheduler": "OneCycleLR", "optimizer_kwargs": {"momentum": 0.9},
+          "scheduler_configs": {"frequency": 2}}, "head.momentum", "OneCycleLR"),
+        ({"scheduler": "SequentialLR", "optimizer_kwargs": {"momentum": 0.9}, "scheduler_kwargs": {
+            "schedulers": [{"scheduler": "ConstantLR"}, {"scheduler": "OneCycleLR"}], "milestones": [4]}},
+         "head.momentum", "SequentialLR"),
         ({"scheduler": "ReduceLROnPlateau", "scheduler_configs": {"monitor": "val_loss"}}, "*.lr", "ReduceLROnPlateau"),
     ],
 )  # fmt: skip
