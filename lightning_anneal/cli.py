@@ -120,7 +120,7 @@ def _missing_space(message: str) -> AnnealError | None:
     """What is wrong with ``{momentum:0.9}``, if that is what the parser stumbles over."""
     match = _GIVEN_MAPPING.search(message)
     try:
-        checked_mapping(match[1], match[2]) if match else None
+        checked_mapping(match[1], match[2]) if match and "<class 'dict'>" in message else None
     except AnnealError as error:
         return error
     return None

@@ -72,6 +72,8 @@ class OptimizerWatchCallback(Callback):
         self._hooks: list[Any] = []
         self._first_step = 0
         self._waits = False
+        self._groups: list[dict[str, Any]] = []
+        self._rates: list[Any] = []
 
     # -- hooks ----------------------------------------------------------------------------------------------------
 
@@ -81,6 +83,7 @@ class OptimizerWatchCallback(Callback):
         self._first_step = trainer.global_step
         # To look at a loss makes a step wait for an accelerator, or for other processes.
         self._waits = trainer.world_size > 1 or trainer.strategy.root_device.type != "cpu"
+        self._groups = [group for optimizer in trainer.optimizers for group in optimizer.param_groups]
         if self._log and trainer.loggers and not _monitored(trainer):
             self._monitor = _Monitor()
             self._monitor.on_train_start(trainer)
@@ -88,7 +91,8 @@ class OptimizerWatchCallback(Callback):
             self._monitor.log_momentum = self._monitor.log_weight_decay = True
         for i, config in enumerate(trainer.lr_scheduler_configs):
             # Once more, because a checkpoint brings the lengths it was written with.
-            advise(config.scheduler, Timing(config.interval, config.frequency, horizon_of(trainer)))  # type: ignore[arg-type]
+            if not trainer.fast_dev_run:  # type: ignore[attr-defined]
+                advise(config.scheduler, Timing(config.interval, config.frequency, horizon_of(trainer)))  # type: ignore[arg-type]
             # A run that goes on may have its changes behind it.
             if self._first_step == 0 and not _may_stand_still(config.scheduler):
                 self._still[i] = _rates(config)
@@ -102,6 +106,8 @@ class OptimizerWatchCallback(Callback):
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         if self._monitor is not None:
             self._monitor.on_train_batch_start(trainer)
+        # By the time a loss is looked at, a scheduler may have gone on.
+        self._rates = [group["lr"] for group in self._groups]
         if self._still:
             configs = trainer.lr_scheduler_configs
             self._still = {i: rates for i, rates in self._still.items() if _rates(configs[i]) == rates}
@@ -116,7 +122,7 @@ class OptimizerWatchCallback(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._stop_on_nan and self._waits:
-            self._stop_if_nan(trainer)
+            self._stop_if_nan(trainer, trainer.fit_loop.epoch_loop.batch_idx)
         if pl_module.automatic_optimization:
             # What the module logs in its own hook is not there yet; Lightning itself says so if it never comes.
             if not is_overridden("on_train_epoch_end", pl_module):
@@ -149,20 +155,26 @@ class OptimizerWatchCallback(Callback):
         if isinstance(loss, Tensor):
             if not self._waits:
                 if math.isnan(loss.item()):
-                    raise _nan_error(trainer)
+                    raise self._nan_error(trainer, batch_idx)
                 return
             found = torch.isnan(loss.detach()).any()
             self._nan = found if self._nan is None else self._nan | found
         every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
         if self._waits and every > 0 and (batch_idx + 1) % every == 0:
-            self._stop_if_nan(trainer)
+            self._stop_if_nan(trainer, batch_idx)
 
-    def _stop_if_nan(self, trainer: Trainer) -> None:
+    def _stop_if_nan(self, trainer: Trainer, batch_idx: int) -> None:
         found = self._nan is not None and bool(self._nan)
         self._nan = None
         # All ranks stop together: one that went on alone would wait for the others.
         if trainer.strategy.reduce_boolean_decision(found, all=False):
-            raise _nan_error(trainer)
+            raise self._nan_error(trainer, batch_idx)
+
+    def _nan_error(self, trainer: Trainer, batch_idx: int) -> AnnealError:
+        shown = ", ".join(f"{rate:g}" for rate in sorted({float(rate) for rate in self._rates}, reverse=True))
+        where = f"epoch {trainer.current_epoch}, batch {batch_idx}"
+        tips = "try a tenth of it, a warm-up, gradient_clip_val: 1.0, or full precision"
+        return AnnealError("loss", f"NaN in {where}, with a learning rate of {shown}; {tips}")
 
     # -- manual optimization --------------------------------------------------------------------------------------
 
@@ -252,14 +264,6 @@ def _cause(trainer: Trainer, config: LRSchedulerConfig, *, stepped: bool) -> str
     if config.interval == "epoch" and epochs <= config.frequency:
         return f"it is stepped every {config.frequency} epochs and the run had {epochs}; take interval: step"
     return f"it is stepped by {config.interval}; see whether its lengths go with the run"
-
-
-def _nan_error(trainer: Trainer) -> AnnealError:
-    rates = sorted({float(group["lr"]) for optimizer in trainer.optimizers for group in optimizer.param_groups})
-    shown = ", ".join(f"{rate:g}" for rate in reversed(rates))
-    where = f"epoch {trainer.current_epoch}, step {trainer.global_step}"
-    tips = "try a tenth of it, a warm-up, gradient_clip_val: 1.0, or full precision"
-    return AnnealError("loss", f"NaN in {where}, with a learning rate of {shown}; {tips}")
 
 
 def _check_monitors(trainer: Trainer) -> None:

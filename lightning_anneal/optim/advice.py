@@ -7,7 +7,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from lightning.pytorch.utilities import rank_zero_warn
-from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, OneCycleLR, SequentialLR
+from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, OneCycleLR, PolynomialLR, SequentialLR
 
 from lightning_anneal.errors import AnnealError
 from lightning_anneal.optim.gate import GatedLR
@@ -70,7 +70,14 @@ def _ends(scheduler: Any, calls: float | None, timing: Timing) -> Iterator[str]:
             yield f"OneCycleLR ends late: total_steps={total}, and the run has {calls:g} {unit}; leave total_steps out"
     if type(scheduler) is CosineAnnealingLR and scheduler.T_max + 1 <= calls:
         what = f"rises again after T_max={scheduler.T_max} of {calls:g} {unit}"
-        yield f"{kind} {what}; leave T_max out, or take LinearWarmupCosineAnnealingLR, which stays low"
+        yield f"{kind} {what}; leave T_max out (a resumed run keeps the one it began with)"
+    if type(scheduler) is PolynomialLR and scheduler.total_iters + 1 < calls:
+        what = f"is at 0 after total_iters={scheduler.total_iters} of {calls:g} {unit}"
+        yield f"{kind} {what}; total_iters: 100% takes the whole run"
+    planned = scheduler.lengths.asked.get("num_training_steps") if isinstance(scheduler, PlannedLR) else None
+    if planned is not None and planned / timing.every + 1 < calls:
+        what = f"{scheduler.shown_as} is over after num_training_steps={planned:g} of {calls * timing.every:g}"
+        yield f"{what} {timing.interval}s; leave that out (a resumed run keeps the length it began with)"
 
 
 def _warmup(scheduler: Any, timing: Timing) -> float | None:

@@ -9,13 +9,13 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import nn
 from torch.optim import Optimizer
 
 from lightning_anneal.checks import not_negative
 from lightning_anneal.config import plain
-from lightning_anneal.errors import AnnealError, quote
+from lightning_anneal.errors import AnnealError, quote, suggestion
 from lightning_anneal.optim.groups import Group, parameter_groups
 from lightning_anneal.optim.optimizers import OPTIMIZERS, build_optimizer
 from lightning_anneal.optim.registry import checked_mapping
@@ -39,6 +39,7 @@ def configure_optimizers(
     recurrent_learning_rate_multiplier: float | None = None,
     no_decay: Iterable[str] | None = None,
     part: nn.Module | None = None,
+    **unknown: Any,
 ) -> Any:
     """An optimizer and its LR scheduler by name, as Lightning's ``configure_optimizers`` wants them.
 
@@ -56,6 +57,7 @@ def configure_optimizers(
         recurrent_learning_rate_multiplier: For the weights of recurrent layers.
         no_decay: What gets no weight decay: ``bias``, ``norm``, and patterns of names.
         part: A submodule, if the optimizer is for that alone; for several optimizers call this for each.
+        unknown: Anything else is an error, with the nearest name.
 
     Returns:
         ``{"optimizer": ..., "lr_scheduler": {...}}``, the second only if there is a scheduler; two lists,
@@ -80,6 +82,9 @@ def configure_optimizers(
         >>> configured["optimizer"].param_groups[0]["lr"], configured["lr_scheduler"]["interval"]
         (0.1, 'epoch')
     """
+    for key in unknown:
+        known = [name for name in inspect.signature(configure_optimizers).parameters if name != "unknown"]
+        raise AnnealError("optim", f"unknown key {quote(key)}{suggestion(key, known)}")
     options = plain("optimizer_kwargs", checked_mapping("optimizer_kwargs", optimizer_kwargs))
     trained = module if part is None else part
     if not isinstance(trained, nn.Module):
@@ -91,10 +96,11 @@ def configure_optimizers(
         options,
         _grouping(lr_parameter_groups, recurrent_learning_rate_multiplier, no_decay),
     )
-    if scheduler is None:
+    # On LightningCLI's command line null is text.
+    if scheduler is None or (isinstance(scheduler, str) and scheduler.lower() in ("none", "null")):
         for where, given in (("scheduler_kwargs", scheduler_kwargs), ("scheduler_configs", scheduler_configs)):
-            # What a scheduler would be told may stay when it is switched off; only its form is looked at.
-            checked_mapping(where, given)
+            if checked_mapping(where, given):
+                rank_zero_warn(f"{where} without a scheduler: the learning rate stays as it is")
         return {"optimizer": made}
     kwargs = plain("scheduler_kwargs", checked_mapping("scheduler_kwargs", scheduler_kwargs))
     spec = read_spec("scheduler", scheduler, "scheduler_kwargs", kwargs)

@@ -61,6 +61,8 @@ def build_optimizer(
         ...
         lightning_anneal.errors.AnnealError: optimizer: unknown optimizer 'AdamV'; did you mean 'Adam'?
     """
+    if isinstance(params, torch.nn.Module):
+        raise AnnealError("params", f"must be parameters, got a {type(params).__name__}; pass its .parameters()")
     cls = OPTIMIZERS.get(name)
     kwargs = checked_kwargs("optimizer_kwargs", cls, optimizer_kwargs, ("params",))
     if "lr" in kwargs and learning_rate is not None:

@@ -12,6 +12,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
+
 from lightning_anneal.checks import number
 from lightning_anneal.clock import Lengths
 from lightning_anneal.errors import AnnealError, quote, suggestion
@@ -48,6 +50,9 @@ _BY_CLASS = {
 CLASSES = {cls.__name__: cls for cls in _BY_CLASS}
 STRATEGIES = {cls.__name__: strategy for cls, strategy in _BY_CLASS.items()}
 """The strategy that each class is called by in a config."""
+
+# A schedule may stand in a module's hparams, and so in checkpoints, which Lightning reads with ``weights_only=True``.
+torch.serialization.add_safe_globals(list(_BY_CLASS))
 
 _KEYS = {**RAMP_KEYS, **CYCLE_KEYS, **RESTART_KEYS, "values": "schedule"}
 _FIELDS = {key: field for field, key in _KEYS.items()}

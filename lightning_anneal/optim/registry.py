@@ -169,6 +169,8 @@ def _plain(where: str, value: Any, parameter: inspect.Parameter) -> Any:
         return choice(where, value, re.findall(r"'([^']*)'", annotation))
     if "Callable" in annotation:
         return value
+    if isinstance(value, list | tuple) and isinstance(default, tuple) and len(value) != len(default):
+        raise AnnealError(where, f"must be {len(default)} numbers such as {list(default)}, got {quote(value)}")
     if isinstance(value, list | tuple) and (isinstance(default, tuple) or _LIST.search(annotation)):
         return tuple(None if each is None else _number(where, each) for each in value)
     if isinstance(default, tuple):

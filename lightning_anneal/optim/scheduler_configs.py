@@ -8,7 +8,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from lightning.pytorch import Trainer
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import nn
 from torch.optim import Optimizer
@@ -95,14 +95,14 @@ def schedule(module: nn.Module, optimizer: Optimizer, spec: Spec, config: Schedu
             raise AnnealError("scheduler_configs.frequency", "a warm-up before a ReduceLROnPlateau has none but 1")
         timing = Timing(interval, 1, horizon)
         warmup, plateau = build_with_plateau(optimizer, spec, timing)
-        advise(warmup, timing)
+        _advise(module, trainer, warmup, timing)
         first = {"scheduler": warmup, "interval": interval, "frequency": 1, **named}
         watching = SchedulerConfig(config.interval, None, config.monitor, config.strict, None)
         return [first, _plateau(module, trainer, plateau, watching)]
     frequency = config.frequency or 1
     timing = Timing(interval, frequency, horizon)
     made = build(optimizer, spec, timing)
-    advise(made, timing)
+    _advise(module, trainer, made, timing)
     if spec.is_plateau:
         return [{**_plateau(module, trainer, made, config), **named}]
     if interval == "step" and frequency > 1:
@@ -111,6 +111,15 @@ def schedule(module: nn.Module, optimizer: Optimizer, spec: Spec, config: Schedu
     watches = config.monitor is not None and _is_automatic(module)
     monitored = {"monitor": config.monitor, "strict": config.strict} if watches else {}
     return [{"scheduler": made, "interval": interval, "frequency": frequency, **monitored, **named}]
+
+
+def _advise(module: nn.Module, trainer: Trainer | None, scheduler: LRScheduler, timing: Timing) -> None:
+    """Warn of what can't be meant, unless the run is a test of a few steps."""
+    if trainer is None or trainer.fast_dev_run:  # type: ignore[attr-defined]
+        return
+    advise(scheduler, timing)
+    if not _is_automatic(module) and trainer.max_steps > 0:
+        rank_zero_warn("in manual optimization max_steps counts the steps of all optimizers: give lengths yourself")
 
 
 def _plateau(module: nn.Module, trainer: Trainer | None, scheduler: Any, config: SchedulerConfig) -> dict[str, Any]:

@@ -34,6 +34,7 @@ from lightning_anneal.optim.specs import Spec, read_spec
 from lightning_anneal.schedules import Schedule
 
 _TAKEN = ("optimizer", "last_epoch")
+_OF_CONFIGS = {"interval", "frequency", "monitor", "strict"}
 # They write the LR instead of multiplying what is there, so that in a chain all but the last would count for nothing.
 _NOT_IN_A_CHAIN = (ScheduleLR, LinearWarmupCosineAnnealingLR, OneCycleLR, CyclicLR, CosineAnnealingWarmRestarts)
 
@@ -176,6 +177,8 @@ def _build(optimizer: Optimizer, spec: Spec, timing: Timing) -> LRScheduler:
         make = _plan(optimizer, spec)
         return PlannedLR(optimizer, make, timing.lengths(spec.where), timing.every, spec.name)
     _refuse_functions(spec, spec.kwargs)
+    for key in _OF_CONFIGS & set(spec.kwargs) - set(inspect.signature(spec.cls).parameters):
+        raise AnnealError(f"{spec.where}.{key}", f"{spec.name} takes none; it goes into scheduler_configs")
     kwargs = checked_kwargs(spec.where, spec.cls, spec.kwargs, _TAKEN, LENGTHS)
     _refuse_out_of_range(spec, kwargs)
     kwargs = with_lengths(spec.where, spec.cls, kwargs, timing)
@@ -217,6 +220,8 @@ def _milestones(spec: Spec, timing: Timing) -> list[int]:
     kwargs = with_lengths(where, SequentialLR, checked_kwargs(where, SequentialLR, known, _TAKEN, LENGTHS), timing)
     milestones = kwargs.get("milestones")
     needed = len(spec.parts) - 1
+    if needed == 0:
+        raise AnnealError(f"{where}.schedulers", "SequentialLR needs at least two")
     if milestones is None:
         raise AnnealError(f"{where}.milestones", f"missing; SequentialLR takes {needed} for {needed + 1} schedulers")
     if len(milestones) != needed:

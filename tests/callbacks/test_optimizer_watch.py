@@ -366,8 +366,8 @@ DOUBTS: list[tuple[Any, dict[str, Any], dict[str, Any], dict[str, Any], str]] = 
      {},
      "SequentialLR goes on to its second scheduler after 4 epochs, and the run has 4"),
     (lambda o: CosineAnnealingLR(o, 2), {}, {"scheduler": "CosineAnnealingLR", "scheduler_kwargs": {"T_max": 2}}, {},
-     "CosineAnnealingLR rises again after T_max=2 of 4 epochs; leave T_max out, or take LinearWarmupCosineAnnealingLR, "
-     "which stays low"),
+     "CosineAnnealingLR rises again after T_max=2 of 4 epochs; "
+     "leave T_max out (a resumed run keeps the one it began with)"),
     (lambda o: CosineAnnealingLR(o, 4, eta_min=2.0), {},
      {"scheduler": "CosineAnnealingLR", "scheduler_kwargs": {"eta_min": 2.0}}, {},
      "CosineAnnealingLR: eta_min=2 is above the base learning rate 1"),
@@ -436,8 +436,8 @@ def test_a_longer_run_than_the_checkpoint_was_made_for(tmp_path: Path) -> None:
             Configured(scheduler="CosineAnnealingLR"), ckpt_path=checkpoint
         )
     assert texts(warned) == [
-        "CosineAnnealingLR rises again after T_max=2 of 4 epochs; leave T_max out, or take "
-        "LinearWarmupCosineAnnealingLR, which stays low"
+        "CosineAnnealingLR rises again after T_max=2 of 4 epochs; leave T_max out "
+        "(a resumed run keeps the one it began with)"
     ]
 
 
@@ -479,15 +479,15 @@ TIPS = "try a tenth of it, a warm-up, gradient_clip_val: 1.0, or full precision"
 @pytest.mark.parametrize(
     ("module", "options", "where", "steps"),
     [
-        (Spoiled((0, 0)), {}, "epoch 0, step 1, with a learning rate of 1", 1),
-        (Spoiled((1, 4)), {}, "epoch 1, step 13, with a learning rate of 1", 13),
-        (Spoiled((1, 4), "dict"), {}, "epoch 1, step 13, with a learning rate of 1", 13),
-        # The third batch of four: the optimizer has not stepped yet.
-        (Spoiled((0, 2)), {"accumulate_grad_batches": 4}, "epoch 0, step 0, with a learning rate of 1", 3),
-        (Spoiled((1, 2), "dict"), {"accumulate_grad_batches": 4}, "epoch 1, step 2, with a learning rate of 1", 11),
-        (Spoiled((2, 0), **HALVING), {}, "epoch 2, step 17, with a learning rate of 0.25", 17),
+        (Spoiled((0, 0)), {}, "epoch 0, batch 0, with a learning rate of 1", 1),
+        (Spoiled((1, 4)), {}, "epoch 1, batch 4, with a learning rate of 1", 13),
+        (Spoiled((1, 4), "dict"), {}, "epoch 1, batch 4, with a learning rate of 1", 13),
+        # The third batch of four, before the optimizer steps.
+        (Spoiled((0, 2)), {"accumulate_grad_batches": 4}, "epoch 0, batch 2, with a learning rate of 1", 3),
+        (Spoiled((1, 2), "dict"), {"accumulate_grad_batches": 4}, "epoch 1, batch 2, with a learning rate of 1", 11),
+        (Spoiled((2, 0), **HALVING), {}, "epoch 2, batch 0, with a learning rate of 0.25", 17),
         (Spoiled((0, 1), lr_parameter_groups={"a": {"pattern": "bias", "lr": 2}, "b": {"prefix": "layer", "lr": 1e-5}}),
-         {}, "epoch 0, step 2, with a learning rate of 2, 1, 1e-05", 2),
+         {}, "epoch 0, batch 1, with a learning rate of 2, 1, 1e-05", 2),
     ],
 )  # fmt: skip
 def test_a_nan_loss_stops(fit: Fit, module: Spoiled, options: dict[str, Any], where: str, steps: int) -> None:
@@ -506,8 +506,7 @@ def test_a_nan_loss_in_manual_optimization(fit: Fit) -> None:
     module = Gone({"learning_rate": 0.5}, {"learning_rate": 0.25})
     with pytest.raises(AnnealError) as error:
         fit(OptimizerWatchCallback(), module=module)
-    # Four steps of the first optimizer and two of the second.
-    assert str(error.value) == f"loss: NaN in epoch 0, step 6, with a learning rate of 0.5, 0.25; {TIPS}"
+    assert str(error.value) == f"loss: NaN in epoch 0, batch 3, with a learning rate of 0.5, 0.25; {TIPS}"
 
 
 def test_a_nan_loss_that_may_be(fit: Fit) -> None:
@@ -784,7 +783,7 @@ def test_a_copy_does_the_same(fit: Fit, how: Callable[[Any], Any], state: str) -
     module = Manual(*parts)
     fit(copied, module=module, max_epochs=1)
     assert [rates[0] for rates in module.rates] == halved(1.0, list(range(8)))
-    with pytest.raises(AnnealError, match=r"^loss: NaN in epoch 0, step 2"):
+    with pytest.raises(AnnealError, match=r"^loss: NaN in epoch 0, batch 1,"):
         fit(copied, module=Spoiled((0, 1)))
 
 

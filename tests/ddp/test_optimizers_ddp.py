@@ -28,5 +28,5 @@ def test_the_run_is_as_long_as_a_ranks_own_steps(tmp_path: Path) -> None:
 def test_a_nan_on_one_rank_stops_both_with_the_same_line(tmp_path: Path) -> None:
     assert run(tmp_path, "nan").returncode != 0
     lines = [(tmp_path / f"rank{rank}.err").read_text() for rank in (0, 1)]
-    assert lines[0].startswith("loss: NaN in epoch 0, step 2, with a learning rate of 0.75; try a tenth of it")
+    assert lines[0].startswith("loss: NaN in epoch 0, batch 1, with a learning rate of 0.875; try a tenth of it")
     assert lines[1] == lines[0]

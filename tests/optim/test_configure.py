@@ -21,6 +21,7 @@ from lightning_anneal import (
     AnnealError,
     Cosine,
     HyperparamAnnealingCallback,
+    Linear,
     LinearWarmupCosineAnnealingLR,
     OptimConfig,
     configure_optimizers,
@@ -175,10 +176,50 @@ def test_a_part_of_a_sequence_has_its_own_length(fit: Fit) -> None:
 
 
 def test_without_a_scheduler(fit: Fit) -> None:
-    for more in ({}, {"scheduler": None, "scheduler_kwargs": {"T_max": 4}, "scheduler_configs": STEP}):
+    for more in ({}, {"scheduler": None}, {"scheduler": "null"}, {"scheduler": "None", "scheduler_kwargs": {}}):
         module = fit(module=Configured(**more), max_epochs=1)
         assert list(module.configured) == ["optimizer"]
         assert module.rates == [(1.0,)] * 8
+
+
+def test_settings_of_a_scheduler_that_is_none_are_warned_of(fit: Fit) -> None:
+    settings = {"scheduler_kwargs": {"T_max": 4}, "scheduler_configs": STEP}
+    with pytest.warns(UserWarning, match="without a scheduler") as warned:
+        fit(module=Configured(**settings), max_epochs=1)
+    told = [str(each.message) for each in warned if "without a scheduler" in str(each.message)]
+    rest = "without a scheduler: the learning rate stays as it is"
+    assert told == [f"scheduler_kwargs {rest}", f"scheduler_configs {rest}"]
+
+
+def test_a_key_that_is_none() -> None:
+    with pytest.raises(AnnealError) as error:
+        configure_optimizers(Configured(), learningrate=0.1)
+    assert str(error.value) == "optim: unknown key 'learningrate'; did you mean 'learning_rate'?"
+
+
+def test_a_schedule_in_the_hparams_can_be_resumed(tmp_path: Path) -> None:
+    module = Configured(scheduler=Linear(1.0, 0.0, 4))
+    module.save_hyperparameters({"optim": {"scheduler": Linear(1.0, 0.0, 4)}})
+    first = trainer_for(tmp_path, max_epochs=2)
+    first.fit(module)
+    first.save_checkpoint(tmp_path / "half.ckpt")
+    again = Configured(scheduler=Linear(1.0, 0.0, 4))
+    trainer_for(tmp_path, max_epochs=4).fit(again, ckpt_path=tmp_path / "half.ckpt")
+    assert again.first_rates == [0.5] * 8 + [0.25] * 8
+
+
+def test_max_steps_of_several_optimizers_are_warned_of(fit: Fit) -> None:
+    class Manual(Configured):
+        def __init__(self) -> None:
+            super().__init__(scheduler="linear")
+            self.automatic_optimization = False
+
+        def training_step(self, batch: Any, batch_idx: int) -> None:
+            super().training_step(batch, batch_idx)
+            self.optimizers().step()
+
+    with pytest.warns(UserWarning, match="in manual optimization max_steps counts the steps of all optimizers"):
+        fit(module=Manual(), max_epochs=-1, max_steps=4)
 
 
 # -- when it is stepped -----------------------------------------------------------------------------------------------

@@ -90,7 +90,7 @@ def test_a_registered_one() -> None:
         ("SGD", {"optimizer_kwargs": "{momentum:0.9}"}, "optimizer_kwargs: YAML reads 'momentum:0.9' as text; write 'momentum: 0.9'"),
         ("SGD", {"optimizer_kwargs": {"momentum:0.9": None}}, "optimizer_kwargs: YAML reads 'momentum:0.9' as text; write 'momentum: 0.9'"),
         ("SGD", {"optimizer_kwargs": [0.9]}, "optimizer_kwargs: must be a mapping, got [0.9]"),
-        ("Adam", {"optimizer_kwargs": {"betas": [0.9]}}, "optimizer_kwargs: Adam: tuple index out of range"),
+        ("Adam", {"optimizer_kwargs": {"betas": [0.9]}}, "optimizer_kwargs.betas: must be 2 numbers such as [0.9, 0.999], got [0.9]"),
     ],
 )  # fmt: skip
 def test_refused(name: Any, options: dict[str, Any], message: str) -> None:

@@ -1,0 +1,24 @@
+"""What a run of a search has in its Trainer, whoever makes that: a keeper of checkpoints and results.
+
+Lightning asks this module (the entry point ``lightning.pytorch.callbacks_factory``) for callbacks whenever a Trainer is
+made. Outside of a search there are none, and nothing is imported.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+RUN_FOLDER = "LIGHTNING_ANNEAL_RUN"
+"""The environment variable that names the folder of the run a process is part of."""
+
+
+def callbacks() -> list[Any]:
+    """The callbacks of a run of a search; none elsewhere."""
+    folder = os.environ.get(RUN_FOLDER)
+    if not folder:
+        return []
+    from lightning_anneal.search.keeper import RunKeeper, resume_by_itself
+
+    resume_by_itself()
+    return [RunKeeper(folder)]
