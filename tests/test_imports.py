@@ -91,8 +91,8 @@ LAYERS = {
     },
     "overrides": {"errors"},
     "callback_configs": {"errors", ""},
-    "search": {"errors", "overrides"},
     "cli": {"errors", "callback_configs", "overrides", "optim"},
+    "search": {"errors", "overrides", "cli"},
     "__init__": {"errors", "schedules", "manager", "callbacks", "optim"},
 }
 

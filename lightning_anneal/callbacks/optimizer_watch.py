@@ -65,7 +65,7 @@ class OptimizerWatchCallback(Callback):
 
     def _forget(self) -> None:
         self._monitor: LearningRateMonitor | None = None
-        self._still: dict[int, list[float]] = {}
+        self._still: list[tuple[LRSchedulerConfig, list[float]]] = []
         self._nan: Tensor | None = None
         self._stepped: dict[Optimizer, int] = {}
         self._seen: dict[Optimizer, int] = {}
@@ -89,13 +89,13 @@ class OptimizerWatchCallback(Callback):
             self._monitor.on_train_start(trainer)
             # Only now: it would warn of an optimizer that has none.
             self._monitor.log_momentum = self._monitor.log_weight_decay = True
-        for i, config in enumerate(trainer.lr_scheduler_configs):
+        for config in trainer.lr_scheduler_configs:
             # Once more, because a checkpoint brings the lengths it was written with.
             if not trainer.fast_dev_run:  # type: ignore[attr-defined]
                 advise(config.scheduler, Timing(config.interval, config.frequency, horizon_of(trainer)))  # type: ignore[arg-type]
             # A run that goes on may have its changes behind it.
             if self._first_step == 0 and not _may_stand_still(config.scheduler):
-                self._still[i] = _rates(config)
+                self._still.append((config, _rates(config)))
         if self._step_schedulers and not pl_module.automatic_optimization:
             self._count_steps(trainer)
 
@@ -109,8 +109,7 @@ class OptimizerWatchCallback(Callback):
         # By the time a loss is looked at, a scheduler may have gone on.
         self._rates = [group["lr"] for group in self._groups]
         if self._still:
-            configs = trainer.lr_scheduler_configs
-            self._still = {i: rates for i, rates in self._still.items() if _rates(configs[i]) == rates}
+            self._still = [(config, rates) for config, rates in self._still if _rates(config) == rates]
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -133,8 +132,7 @@ class OptimizerWatchCallback(Callback):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         steps = trainer.global_step - self._first_step
         if steps > 1 and not trainer.fast_dev_run:  # type: ignore[attr-defined]
-            for i, rates in self._still.items():
-                config = trainer.lr_scheduler_configs[i]
+            for config, rates in self._still:
                 kind = getattr(config.scheduler, "shown_as", type(config.scheduler).__name__)
                 shown = ", ".join(f"{rate:g}" for rate in rates)
                 cause = _cause(trainer, config, stepped=pl_module.automatic_optimization or self._step_schedulers)

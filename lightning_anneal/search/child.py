@@ -57,7 +57,8 @@ def _own_fit(folder: Path) -> int:
 
 def _call(folder: Path, command: str) -> int:
     words = [word.replace("{config}", str(folder / CONFIG)) for word in shlex.split(command)]
-    return subprocess.run(words, check=False).returncode
+    status = subprocess.run(words, check=False).returncode
+    return status if status >= 0 else 128 - status  # killed by a signal, as a shell says it
 
 
 def _end_with_the_driver() -> None:
