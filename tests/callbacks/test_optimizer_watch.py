@@ -380,13 +380,21 @@ DOUBTS: list[tuple[Any, dict[str, Any], dict[str, Any], dict[str, Any], str]] = 
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("make", "config", "optim", "options", "message"), DOUBTS, ids=[d[-1][:50] for d in DOUBTS])
-@pytest.mark.parametrize("form", ["config", "config, watched", "by hand, watched"])
+# Some there are from a config only.
+FORMS = [
+    (form, *doubt)
+    for doubt in DOUBTS
+    for form in ("config", "config, watched", "by hand, watched")
+    if doubt[0] is not None or form != "by hand, watched"
+]
+
+
+@pytest.mark.parametrize(
+    ("form", "make", "config", "optim", "options", "message"), FORMS, ids=[f"{f[0]}-{f[-1][:50]}" for f in FORMS]
+)
 def test_doubtful_lengths(
     fit: Fit, form: str, make: Any, config: dict[str, Any], optim: dict[str, Any], options: dict[str, Any], message: str
 ) -> None:
-    if make is None and form == "by hand, watched":
-        pytest.skip("there is none without a config")
     module = ByHand(make, **config) if form == "by hand, watched" else Configured(**optim)
     with pytest.warns(UserWarning, match=re.escape(message)) as warned:
         fit(*([OptimizerWatchCallback()] if "watched" in form else []), module=module, **options)
