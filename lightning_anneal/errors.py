@@ -51,6 +51,20 @@ def _cut(text: str, longest: int) -> str:
     return text if len(text) <= longest else text[: longest - 3] + "..."
 
 
+def nearest(name: object, known: Iterable[object]) -> str:
+    """The tail of an error about an unknown name: the nearest known one; nothing if none is near.
+
+    Example:
+        >>> nearest("cosin", ["linear", "cosine"]), nearest("xyz", ["linear", "cosine"])
+        ("; did you mean 'cosine'?", '')
+    """
+    folded = {str(k).lower(): str(k) for k in sorted({str(k) for k in known})}
+    word = str(name)[:_LONGEST_QUOTE].lower()
+    # One wrong letter in a name of two or three weighs more.
+    near = get_close_matches(word, folded, n=1, cutoff=0.6 if len(word) > 3 else 0.5) if isinstance(name, str) else []
+    return f"; did you mean {folded[near[0]]!r}?" if near else ""
+
+
 def suggestion(name: object, known: Iterable[object]) -> str:
     """The tail of an error about an unknown name: the nearest known one, else the known ones.
 
@@ -61,14 +75,7 @@ def suggestion(name: object, known: Iterable[object]) -> str:
         '; known: cosine, linear'
     """
     names = sorted({str(k) for k in known})
-    folded = {n.lower(): n for n in names}
-    word = str(name)[:_LONGEST_QUOTE].lower()
-    # One wrong letter in a name of two or three weighs more.
-    near = get_close_matches(word, folded, n=1, cutoff=0.6 if len(word) > 3 else 0.5)
-    near = near if isinstance(name, str) else []
-    if near:
-        return f"; did you mean {folded[near[0]]!r}?"
     listed = ", ".join(names)
     if len(listed) > _LONGEST_QUOTE * 2:
         listed = listed[: _LONGEST_QUOTE * 2 - 3].rsplit(", ", 1)[0] + ", ..."
-    return f"; known: {listed}" if names else ""
+    return nearest(name, names) or (f"; known: {listed}" if names else "")

@@ -13,6 +13,7 @@ import yaml
 from lightning_anneal import AnnealError
 from lightning_anneal.cli import main
 from lightning_anneal.overrides import apply_override, take_overrides
+from tests.tiny import QUIET
 
 ROOT = Path(__file__).parents[1]
 
@@ -27,11 +28,7 @@ def config(folder: Path, callback: Any = None, **trainer: Any) -> str:
         "data": {"class_path": "tests.tiny.Data"},
         "trainer": {
             "max_epochs": 2,
-            "accelerator": "cpu",
-            "logger": False,
-            "enable_checkpointing": False,
-            "enable_progress_bar": False,
-            "enable_model_summary": False,
+            **QUIET,
             "default_root_dir": str(folder),
             "callbacks": [callback or annealing(beta={"strategy": "linear", "end_value": 3.0})],
             **trainer,

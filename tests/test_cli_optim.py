@@ -10,7 +10,7 @@ import yaml
 
 from lightning_anneal import OptimConfig, configure_optimizers
 from lightning_anneal.cli import main
-from tests.tiny import Tiny
+from tests.tiny import QUIET, Tiny
 
 ROOT = Path(__file__).parents[1]
 PRINTED: list[Any] = []
@@ -42,11 +42,7 @@ def config(folder: Path, **optim: Any) -> str:
         "data": {"class_path": "tests.tiny.Data"},
         "trainer": {
             "max_epochs": 2,
-            "accelerator": "cpu",
-            "logger": False,
-            "enable_checkpointing": False,
-            "enable_progress_bar": False,
-            "enable_model_summary": False,
+            **QUIET,
             "default_root_dir": str(folder),
             "callbacks": [{"class_path": "lightning_anneal.OptimizerWatchCallback"}],
         },

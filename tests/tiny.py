@@ -124,15 +124,21 @@ class Data(LightningDataModule):
         return DataLoader(TensorDataset(torch.ones(2, 4)), batch_size=1)
 
 
+QUIET: dict[str, Any] = {
+    "accelerator": "cpu",
+    "logger": False,
+    "enable_checkpointing": False,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+}
+"""What a Trainer of a test is like, unless the test is about just that."""
+
+
 def trainer_for(folder: Path, *callbacks: Callback, **options: Any) -> Trainer:
     """A quiet trainer on the CPU; `options` go to Lightning."""
     settings: dict[str, Any] = {
-        "accelerator": "cpu",
+        **QUIET,
         "devices": 1,
-        "logger": False,
-        "enable_checkpointing": False,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
         "default_root_dir": folder,
         "callbacks": list(callbacks),
         "max_epochs": 4,

@@ -18,7 +18,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from lightning_anneal.callbacks.pruning import prune_unused_hooks
 from lightning_anneal.checks import flag
-from lightning_anneal.errors import AnnealError, quote, suggestion
+from lightning_anneal.errors import AnnealError, nearest, quote
 from lightning_anneal.optim.advice import advise
 from lightning_anneal.optim.gate import GatedLR
 from lightning_anneal.optim.lengths import Timing
@@ -274,7 +274,7 @@ def _check_monitors(trainer: Trainer) -> None:
 def _not_logged(trainer: Trainer, monitor: str | None) -> AnnealError:
     # What LearningRateMonitor puts there is nobody's metric, and would crowd out the others.
     logged = sorted(name for name in trainer.callback_metrics if not name.startswith("lr-"))
-    near = suggestion(monitor, logged)
-    near = f"{near} Logged:" if "did you mean" in near else "; logged:"
+    near = nearest(monitor, logged)
+    near = f"{near} Logged:" if near else "; logged:"
     what = f"{quote(monitor)} is not logged{near} {', '.join(logged) or 'nothing'}"
     return AnnealError("scheduler_configs.monitor", what)

@@ -14,7 +14,7 @@ from typing import Any
 
 from lightning_anneal.checks import choice, not_negative, number, positive
 from lightning_anneal.clock import Length, Lengths
-from lightning_anneal.errors import AnnealError, quote, suggestion
+from lightning_anneal.errors import AnnealError, nearest, quote
 from lightning_anneal.schedules import Constant
 
 Curve = Callable[[float], float]
@@ -50,8 +50,7 @@ def plan(name: str, where: str, kwargs: Mapping[str, Any], base_lr: float) -> Pl
     known = (*(_WARMUP if kind.warms_up else ()), *((_RUN,) if kind.ends else ()), *kind.options)
     for key in kwargs:
         if key not in known:
-            near = suggestion(key, known)
-            near = near if "did you mean" in near else f"; it takes {', '.join(known) or 'nothing'}"
+            near = nearest(key, known) or f"; it takes {', '.join(known) or 'nothing'}"
             raise AnnealError(where, f"{name} takes no {quote(key)}{near}")
     given = {key: value for key, value in kwargs.items() if value is not None}
     if "warmup_steps" in given and "warmup_ratio" in given:

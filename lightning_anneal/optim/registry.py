@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 import torch
 
 from lightning_anneal.checks import choice, flag, number
-from lightning_anneal.errors import AnnealError, quote, suggestion
+from lightning_anneal.errors import AnnealError, nearest, quote, suggestion
 
 T = TypeVar("T")
 
@@ -135,9 +135,9 @@ def checked_kwargs(
     plain = {}
     for key, value in checked_mapping(where, given).items():
         if key not in known:
-            near = suggestion(key, known)
-            takes = "" if near.startswith("; known") else f" {cls.__name__} takes {', '.join(known)}"
-            raise AnnealError(where, f"{cls.__name__} takes no {quote(key)}{near}{takes}")
+            near = nearest(key, known)
+            tail = f"{near} {cls.__name__} takes {', '.join(known)}" if near else suggestion(key, known)
+            raise AnnealError(where, f"{cls.__name__} takes no {quote(key)}{tail}")
         # null is as good as nothing.
         if value is not None:
             plain[key] = value if key in as_written else _plain(f"{where}.{key}", value, parameters[key])

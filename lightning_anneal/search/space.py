@@ -78,13 +78,15 @@ class Space:
         """
         if not isinstance(values, list | tuple) or not values:
             raise AnnealError(path, "an axis needs at least one value")
-        home, key = _find(self.config, path)
+        # In a copy, which takes the config's place when nothing can go wrong any more.
+        config = deepcopy(self.config)
+        home, key = _find(config, path)
         known = write_path(read_path(path, path))
         axis = Axis(known, tuple(values), "given")
-        _check_values(self.config, axis)
+        _check_values(config, axis)
         # The place has to be there, so that `at` finds it; which of the values it holds is all the same.
         home[key] = deepcopy(values[0])
-        self.axes[known] = axis
+        self.config, self.axes[known] = config, axis
 
 
 def find_space(config: Mapping[str, Any]) -> Space:
@@ -217,7 +219,7 @@ def _axis(space: Space, values: list[Any], path: Path, found: str) -> Any:
 
 
 def _find(config: dict[str, Any], path: str) -> tuple[Any, Any]:
-    """The mapping or list that a path leads into, and the key or index in it."""
+    """The mapping or list that a path leads into, made if it is left out, and the key or index in it."""
     home: Any = config
     keys = read_path(path, path)
     for i, key in enumerate(keys):

@@ -10,11 +10,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from lightning.pytorch import Trainer
 from lightning.pytorch.strategies import DDPStrategy
 
 from lightning_anneal import AnnealError, OptimizerWatchCallback, configure_optimizers
-from tests.tiny import Tiny
+from tests.tiny import Tiny, trainer_for
 
 
 class Module(Tiny):
@@ -36,19 +35,9 @@ class Module(Tiny):
 
 def main(folder: Path, nan: bool) -> int:
     """Fit on both ranks."""
-    trainer = Trainer(
-        accelerator="cpu",
-        devices=2,
-        strategy=DDPStrategy(process_group_backend="gloo", timeout=timedelta(seconds=60), find_unused_parameters=True),
-        max_epochs=2,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir=folder,
-        log_every_n_steps=2,
-        callbacks=[OptimizerWatchCallback()],
-    )
+    strategy = DDPStrategy(process_group_backend="gloo", timeout=timedelta(seconds=60), find_unused_parameters=True)
+    watch = OptimizerWatchCallback()
+    trainer = trainer_for(folder, watch, devices=2, strategy=strategy, max_epochs=2, log_every_n_steps=2)
     module = Module(nan)
     try:
         trainer.fit(module)

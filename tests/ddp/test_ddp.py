@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-
-
-def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, str(ROOT / "tests" / "ddp" / "two_ranks.py"), str(folder), *arguments],
-        capture_output=True, text=True, check=False, cwd=ROOT, timeout=240,
-    )  # fmt: skip
+from tests.ddp.launch import launch
 
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, object]]:
     folder = tmp_path_factory.mktemp("ddp")
-    done = run(folder)
+    done = launch("two_ranks.py", folder)
     assert done.returncode == 0, done.stderr[-2000:]
     return [json.loads((folder / f"rank{rank}.json").read_text()) for rank in (0, 1)]
 
@@ -38,7 +29,7 @@ def test_one_broadcast_at_fit_start_and_none_after(ranks: list[dict[str, object]
 
 
 def test_an_error_is_the_same_line_on_both_ranks(tmp_path: Path) -> None:
-    done = run(tmp_path, "betta")
+    done = launch("two_ranks.py", tmp_path, "betta")
     assert done.returncode != 0
     lines = [(tmp_path / f"rank{rank}.err").read_text() for rank in (0, 1)]
     assert lines == ["betta: Module has no attribute 'betta'; did you mean 'beta'?"] * 2

@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-
-
-def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, str(ROOT / "tests" / "ddp" / "optimizer_script.py"), str(folder), *arguments],
-        capture_output=True, text=True, check=False, cwd=ROOT, timeout=240,
-    )  # fmt: skip
+from tests.ddp.launch import launch
 
 
 def test_the_run_is_as_long_as_a_ranks_own_steps(tmp_path: Path) -> None:
-    done = run(tmp_path)
+    done = launch("optimizer_script.py", tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
     seen = [json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1)]
     # 8 batches on two ranks are 4 steps an epoch, 8 in all.
@@ -26,7 +17,7 @@ def test_the_run_is_as_long_as_a_ranks_own_steps(tmp_path: Path) -> None:
 
 
 def test_a_nan_on_one_rank_stops_both_with_the_same_line(tmp_path: Path) -> None:
-    assert run(tmp_path, "nan").returncode != 0
+    assert launch("optimizer_script.py", tmp_path, "nan").returncode != 0
     lines = [(tmp_path / f"rank{rank}.err").read_text() for rank in (0, 1)]
     assert lines[0].startswith("loss: NaN in epoch 0, batch 1, with a learning rate of 0.875; try a tenth of it")
     assert lines[1] == lines[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -15,7 +14,7 @@ import yaml
 from lightning.pytorch import Trainer
 
 from lightning_anneal.search.files import read_json, write_json
-from tests.tiny import Tiny
+from tests.tiny import QUIET, Tiny
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,11 +43,7 @@ def prepared(folder: Path, command: str | None = None, *, max_epochs: int = 4, *
     """A run's folder."""
     trainer = {
         "max_epochs": max_epochs,
-        "accelerator": "cpu",
-        "logger": False,
-        "enable_checkpointing": False,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
+        **QUIET,
         "default_root_dir": str(folder),
     }
     model = {"class_path": "tests.search.test_child.Noting", "init_args": {"folder": str(folder), **arguments}}
@@ -160,4 +155,3 @@ def test_outside_of_a_search_there_is_nothing(tmp_path: Path) -> None:
     trainer: Any = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, default_root_dir=tmp_path)
     assert not [each for each in trainer.callbacks if type(each).__name__ == "RunKeeper"]
     assert not hasattr(Trainer.fit, "resumes")
-    assert json.dumps(read_json(tmp_path / "result.json")) == "null"

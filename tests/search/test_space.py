@@ -139,7 +139,9 @@ def test_variations_as_text(text: str, expected: tuple[str, list[Any]]) -> None:
     assert read_variation(text) == expected
 
 
-CONFIG = model(lr=0.1, optim={"optimizer_kwargs": {"momentum": 0.9}})
+J = "other.init_args"
+BARE = {"class_path": "tests.search.test_space.Model", "init_args": {}}
+CONFIG = {**model(lr=0.1, optim={"optimizer_kwargs": {"momentum": 0.9}}), "other": BARE}
 
 
 @pytest.mark.parametrize(
@@ -151,6 +153,9 @@ CONFIG = model(lr=0.1, optim={"optimizer_kwargs": {"momentum": 0.9}})
         ("modl.init_args.lr", [1], "modl.init_args.lr: the config has no 'modl'; did you mean 'model'?"),
         (f"{I}.lr.x", [1], f"{I}.lr.x: '{I}.lr' is 0.1, with no 'x' in it"),
         (f"{I}.lr", [0.1, "fast"], f"{I}.lr: Model doesn't take 'fast' there"),
+        # The mapping on the way, which the config leaves out, is not left behind.
+        ("trainer.strategy_", [1], "trainer.strategy_: the config has no 'trainer'"),
+        (f"{J}.optim.learning_rate", [0.1, "fast"], f"{J}.optim.learning_rate: Model doesn't take 'fast' there"),
         ("a..b", [1], "a..b: can't read the path in 'a..b'"),
     ],
 )
