@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         WarmRestartBetaScheduler,
         get_beta_scheduler,
     )
+    from lightning_anneal.search.hyper_param_search import HyperParamSearch
 else:
     # Hidden from type checkers, which would take any name for a public one.
     _SCHEDULES = "lightning_anneal.schedules"
@@ -49,6 +50,7 @@ else:
         "AnnealError": "lightning_anneal.errors",
         "AnnealingManager": "lightning_anneal.manager",
         "BetaScheduleCallback": "lightning_anneal.callbacks.beta",
+        "HyperParamSearch": "lightning_anneal.search.hyper_param_search",
         "HyperparamAnnealingCallback": "lightning_anneal.callbacks.annealing",
         "LinearWarmupCosineAnnealingLR": "lightning_anneal.optim.schedules",
         "OptimConfig": "lightning_anneal.optim.settings",
@@ -105,6 +107,7 @@ __all__ = [
     "Exponential",
     "ExponentialBetaScheduler",
     "HierarchicalBetaScheduler",
+    "HyperParamSearch",
     "HyperparamAnnealingCallback",
     "Linear",
     "LinearBetaScheduler",

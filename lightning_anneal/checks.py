@@ -74,9 +74,9 @@ def not_negative(where: str, value: object) -> float:
     return result
 
 
-def count(where: str, value: object) -> int:
-    """A whole number of at least 1."""
-    result = positive(where, value)
+def count(where: str, value: object, least: int = 1) -> int:
+    """A whole number of at least 1, or at least 0."""
+    result = positive(where, value) if least else not_negative(where, value)
     if result != int(result):
         raise AnnealError(where, f"must be a whole number, got {quote(value)}")
     return int(result)

@@ -148,7 +148,7 @@ def test_nothing_inside_the_settings_is_ever_called(
     # Also past this package's own look at the config: as LightningCLI would meet it in a user's own script.
     assert main(["fit", "--config", config(tmp_path, callback)]) == 2
     script = (
-        "import lightning_anneal.cli as c; c.check_callbacks = lambda config: None; "
+        "import lightning_anneal.lightning_cli as c; c.check_callbacks = lambda config: None; "
         f"raise SystemExit(c.main(['fit', '--config', {config(tmp_path, callback)!r}]))"
     )
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=ROOT)

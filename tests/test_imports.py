@@ -91,9 +91,12 @@ LAYERS = {
     },
     "overrides": {"errors"},
     "callback_configs": {"errors", ""},
-    "cli": {"errors", "callback_configs", "overrides", "optim"},
-    "search": {"errors", "overrides", "cli"},
-    "__init__": {"errors", "schedules", "manager", "callbacks", "optim"},
+    "terminal": set(),
+    "config_files": {"errors"},
+    "lightning_cli": {"errors", "callback_configs", "config_files", "overrides", "optim", "terminal"},
+    "search": {"errors", "checks", "callback_configs", "config_files", "lightning_cli", "overrides", "terminal"},
+    "cli": {"lightning_cli", "search"},
+    "__init__": {"errors", "schedules", "manager", "callbacks", "optim", "search"},
 }
 
 

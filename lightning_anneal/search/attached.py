@@ -18,7 +18,11 @@ def callbacks() -> list[Any]:
     folder = os.environ.get(RUN_FOLDER)
     if not folder:
         return []
+    from lightning_anneal.search.driver_watch import end_with_the_driver, watch_no_further
     from lightning_anneal.search.keeper import RunKeeper, resume_by_itself
 
+    # The process between this one and the search could be killed together with the search.
+    end_with_the_driver()
+    watch_no_further()
     resume_by_itself()
     return [RunKeeper(folder)]

@@ -1,7 +1,7 @@
 """The process of one run: ``python -m lightning_anneal.search.child FOLDER``.
 
 It runs the package's own ``fit``, or the user's command, keeps the run's status, and ends with all its children when
-the search that started it is gone.
+the search that started it is gone. It loads nothing heavy: what it runs does.
 """
 
 from __future__ import annotations
@@ -11,19 +11,30 @@ import shlex
 import signal
 import subprocess
 import sys
-import threading
-import traceback
 from pathlib import Path
+from typing import Any
 
+from lightning_anneal.errors import AnnealError
 from lightning_anneal.search.attached import RUN_FOLDER
-from lightning_anneal.search.files import read_json, write_json
+from lightning_anneal.search.driver_watch import end_with_the_driver
+from lightning_anneal.search.files import locked, read_json, write_json
+from lightning_anneal.search.runs import (
+    CONFIG,
+    DONE,
+    FAILED,
+    LOCK,
+    PRUNED,
+    RESULT,
+    RUN,
+    RUNNING,
+    STATUS,
+    STOPPED,
+)
+from lightning_anneal.terminal import say_error
 
-DRIVER = "LIGHTNING_ANNEAL_DRIVER"
-"""The environment variable with the descriptor of a pipe whose other end the search holds open."""
-
-STATUS = "status.json"
-RUN = "run.json"
-CONFIG = "config.yaml"
+USAGE_ERROR = 2
+_PATIENCE_S = 60.0
+"""How long to wait for the processes of an earlier attempt to be gone."""
 
 
 def main(folder: Path) -> int:
@@ -32,50 +43,54 @@ def main(folder: Path) -> int:
     Args:
         folder: The run's folder, with its config and what to run.
     """
-    _end_with_the_driver()
-    os.environ[RUN_FOLDER] = str(folder)
+    pipe = end_with_the_driver()
+    folder = folder.resolve()
+    order = read_json(folder / RUN)
+    if order is None:
+        say_error(f"{folder}: is no folder of a run, which has a {RUN}")
+        return USAGE_ERROR
+    try:
+        with locked(folder / LOCK, wait_s=_PATIENCE_S) as held:
+            return _run(folder, order, [held] if pipe is None else [held, pipe])
+    except AnnealError as error:
+        say_error(str(error))
+        return 1
+
+
+def _run(folder: Path, order: dict[str, Any], inherited: list[int]) -> int:
     attempts = (read_json(folder / STATUS) or {}).get("attempts", 0) + 1
-    write_json(folder / STATUS, {"state": "running", "attempts": attempts, "pid": os.getpid()})
-    command = read_json(folder / RUN)["command"]
-    status = _own_fit(folder) if command is None else _call(folder, command)
-    state = "done" if status == 0 else "failed"
+    write_json(folder / STATUS, {"state": RUNNING, "attempts": attempts, "pid": os.getpid()})
+    asked_to_stop: list[bool] = []
+    # They go to the whole group; this process lives on to tell how it ended. By a function, because what it runs would
+    # inherit SIG_IGN.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: asked_to_stop.append(True))
+    # The lock goes along: it is free when all that trains is gone, even if this process is killed before.
+    called = subprocess.run(
+        _words(folder, order["command"]),
+        check=False,
+        cwd=order["cwd"],
+        env={**os.environ, RUN_FOLDER: str(folder)},
+        pass_fds=inherited,
+    )
+    status = called.returncode if called.returncode >= 0 else 128 - called.returncode  # as a shell tells of a signal
+    if status == 0:
+        pruned = (read_json(folder / RESULT) or {}).get("pruned", False)
+        state = PRUNED if pruned else DONE
+    else:
+        state = STOPPED if asked_to_stop else FAILED
     write_json(folder / STATUS, {"state": state, "attempts": attempts, "exit_status": status})
     return status
 
 
-def _own_fit(folder: Path) -> int:
-    from lightning_anneal.cli import main as command
-
-    try:
-        return command(["fit", "--config", str(folder / CONFIG)])
-    except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else 1
-    except Exception:
-        traceback.print_exc()
-        return 1
-
-
-def _call(folder: Path, command: str) -> int:
-    words = [word.replace("{config}", str(folder / CONFIG)) for word in shlex.split(command)]
-    status = subprocess.run(words, check=False).returncode
-    return status if status >= 0 else 128 - status  # killed by a signal, as a shell says it
-
-
-def _end_with_the_driver() -> None:
-    """Kill this process and its children once the other end of the pipe is closed, as a killed driver's is.
-
-    Not by watching stdin, which is at its end from the beginning where there is none.
-    """
-    descriptor = os.environ.pop(DRIVER, None)
-    if descriptor is None:
-        return
-
-    def watch() -> None:
-        while os.read(int(descriptor), 1):
-            pass
-        os.killpg(0, signal.SIGKILL)
-
-    threading.Thread(target=watch, daemon=True).start()
+def _words(folder: Path, command: str | None) -> list[str]:
+    if command is None:
+        return [sys.executable, "-m", "lightning_anneal.cli", "fit", "--config", str(folder / CONFIG)]
+    places = {"{config}": str(folder / CONFIG), "{run_dir}": str(folder)}
+    words = shlex.split(command)
+    for name, path in places.items():
+        words = [word.replace(name, path) for word in words]
+    return words
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,21 +49,31 @@ def read_json(path: Path) -> Any:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold a folder for this process alone. The system lets go of it when the process ends, however it ends.
+def locked(path: Path, wait_s: float = 0.0) -> Iterator[int]:
+    """Hold a file for this process alone, and for those that are given its descriptor.
+
+    The system lets go of it when the last of them ends, however it ends.
+
+    Args:
+        path: The file; it is made.
+        wait_s: How long to wait for it, in seconds.
 
     Raises:
         AnnealError: If another process holds it.
     """
-    path = folder / "lock"
     with path.open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            holder = file.read().strip()
-            raise AnnealError(str(folder), f"another search works on it (process {holder}); wait for it") from None
+        patience = time.monotonic() + wait_s
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= patience:
+                    file.seek(0)
+                    holder = f"process {file.read().strip()} works on it"
+                    raise AnnealError(str(path.parent), f"{holder}; wait for it, or end it") from None
+            time.sleep(0.1)
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
-        yield
+        yield file.fileno()

@@ -11,19 +11,21 @@ from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.cli import SaveConfigCallback
+from lightning.pytorch.loggers import TensorBoardLogger
 
 from lightning_anneal.search.attached import RUN_FOLDER
 from lightning_anneal.search.files import read_json, write_json
-
-CHECKPOINT = "last.ckpt"
-RESULT = "result.json"
+from lightning_anneal.search.names import labels
+from lightning_anneal.search.runs import CHECKPOINT, PRUNE, RESULT, RUN, best_of, read_epochs
 
 
 class RunKeeper(Checkpoint):
     """Writes ``last.ckpt`` and ``result.json`` into a run's folder, each as a whole.
 
-    A `Checkpoint`, because Lightning runs those last: by then the module, EarlyStopping and all others have done what
-    they do at the end of an epoch.
+    It ends the fit where the search wants it to end, and at the end of the fit it gives TensorBoard's HParams the run's
+    values with the best metric. A `Checkpoint`, because Lightning runs those last: by then the module, EarlyStopping
+    and all others have done what they do at the end of an epoch.
 
     Args:
         folder: The run's folder.
@@ -31,25 +33,54 @@ class RunKeeper(Checkpoint):
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
+        self._order: dict[str, Any] = read_json(self.folder / RUN) or {}
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                # Else Lightning gives HParams a metric of its own, which stays at -1.
+                logger._default_hp_metric = False
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        stop = self._is_last(trainer.current_epoch)
+        if self._order.get("prune") and not stop:
+            # Only the first process may look, lest another one sees what comes a moment later.
+            stop = pruned = trainer.strategy.broadcast((self.folder / PRUNE).exists())
+        else:
+            pruned = False
         if trainer.is_global_zero:
-            self._note(trainer.current_epoch, metrics)
+            self._note(trainer.current_epoch, metrics, pruned)
         temporary = self.folder / f".{CHECKPOINT}"
         trainer.save_checkpoint(temporary)  # on every rank
         if trainer.is_global_zero:
             os.replace(temporary, self.folder / CHECKPOINT)
+        if stop:
+            trainer.should_stop = True
 
-    def _note(self, epoch: int, metrics: dict[str, float]) -> None:
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        values = self._order.get("values")
+        if not trainer.is_global_zero or not values or "until_epoch" in self._order:
+            return
+        best = best_of(read_epochs(self.folder), self._order["monitor"], self._order["mode"])
+        metrics = {} if best is None else {f"best/{self._order['monitor']}": best.value}
+        short = labels(values)
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger) and metrics:
+                logger.log_hyperparams({short[path]: value for path, value in values.items()}, metrics)
+
+    def _is_last(self, epoch: int) -> bool:
+        until = self._order.get("until_epoch")
+        return until is not None and epoch + 1 >= until
+
+    def _note(self, epoch: int, metrics: dict[str, float], pruned: bool) -> None:
         """Write down an epoch's metrics; one that is trained again takes the place of the one before."""
-        known = read_json(self.folder / RESULT) or {"epochs": {}}
-        epochs = {e: found for e, found in known["epochs"].items() if int(e) < epoch}
+        epochs: dict[int, Any] = {e: found for e, found in read_epochs(self.folder).items() if e < epoch}
         # JSON has no NaN.
-        epochs[str(epoch)] = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
-        write_json(self.folder / RESULT, {"epochs": epochs})
+        epochs[epoch] = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+        write_json(self.folder / RESULT, {"epochs": epochs, **({"pruned": True} if pruned else {})})
 
 
 def resume_by_itself() -> None:
@@ -71,6 +102,10 @@ def resume_by_itself() -> None:
             if "weights_only" in signature.parameters:
                 # The run's own, from a moment ago: what the module has put into it is its own business.
                 given.arguments["weights_only"] = False
+        for callback in given.arguments["self"].callbacks:
+            if isinstance(callback, SaveConfigCallback):
+                # LightningCLI refuses to run twice into one folder, and would write over the run's own config.
+                callback.overwrite, callback.config_filename = True, "full_config.yaml"
         return fit(*given.args, **given.kwargs)
 
     resuming.resumes = True  # type: ignore[attr-defined]

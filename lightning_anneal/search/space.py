@@ -16,6 +16,9 @@ from lightning_anneal.search import typed
 LITERAL = ("betas", "milestones", "devices", "values", "prog_bar", "no_decay", "layers", "hidden_sizes", "kernel_size")
 """Lists under these keys are values, where no type says otherwise."""
 
+SCALES = ("uniform", "log_uniform")
+"""Marks of ranges, ``{uniform: [low, high]}``."""
+
 TRAINER = "lightning.pytorch.Trainer"
 
 Path = tuple[str, ...]
@@ -29,13 +32,21 @@ class Axis:
 
     Args:
         path: Where it stands in the config.
-        values: Its values.
+        values: Its values; of a range, its two ends.
         found: Why it is an axis, for the preview.
+        scale: How a range is drawn from, one of `SCALES`; nothing where the values are all there are. A range between
+            whole numbers has whole numbers.
     """
 
     path: str
     values: tuple[Any, ...]
     found: str
+    scale: str = ""
+
+    @property
+    def whole(self) -> bool:
+        """Whether a range has whole numbers only."""
+        return all(isinstance(end, int) for end in self.values)
 
 
 @dataclass
@@ -54,7 +65,14 @@ class Space:
 
     @property
     def count(self) -> int:
-        """How many combinations there are."""
+        """How many combinations there are.
+
+        Raises:
+            AnnealError: If there is a range, which no grid can count.
+        """
+        for axis in self.axes.values():
+            if axis.scale:
+                raise AnnealError(axis.path, "a range can't be a grid; list values, or take --algo random or tpe")
         return math.prod(len(axis.values) for axis in self.axes.values())
 
     def grid(self) -> Iterator[Point]:
@@ -78,6 +96,7 @@ class Space:
         """
         if not isinstance(values, list | tuple) or not values:
             raise AnnealError(path, "an axis needs at least one value")
+        _refuse_twice(path, values)
         # In a copy, which takes the config's place when nothing can go wrong any more.
         config = deepcopy(self.config)
         home, key = _find(config, path)
@@ -92,10 +111,11 @@ class Space:
 def find_space(config: Mapping[str, Any]) -> Space:
     """The axes that a config has by itself.
 
-    ``{grid: [...]}`` is an axis and ``{fixed: [...]}`` a value, always. Among the arguments of a class their types
-    decide: a list that the argument doesn't take, but takes each element of, is an axis; one that could be both is a
-    value, with a hint. Elsewhere a list of two or more plain values is an axis, unless its key is one of `LITERAL`, and
-    lists of mappings are looked into.
+    ``{grid: [...]}`` is an axis and ``{fixed: [...]}`` a value, always; ``{uniform: [low, high]}`` and
+    ``{log_uniform: [low, high]}`` are ranges, for searches that aren't a grid. Among the arguments of a class their
+    types decide: a list that the argument doesn't take, but takes each element of, is an axis; one that could be both
+    is a value, with a hint. Elsewhere a list of two or more plain values is an axis, unless its key is one of `LITERAL`,
+    and lists of mappings are looked into.
 
     Args:
         config: A config as plain dicts and lists; it is not changed.
@@ -170,6 +190,9 @@ def _walk(space: Space, value: Any, path: Path, home: _Home | None) -> Any:
             return _mark(space, value["grid"], path)
         if set(value) == {"fixed"}:
             return value["fixed"]
+        if len(value) == 1 and set(value) <= set(SCALES):
+            [(scale, ends)] = value.items()
+            return _range(space, scale, ends, path)
         return {
             key: _walk(space, each, (*path, str(key)), _home_of(value, key, path, home)) for key, each in value.items()
         }
@@ -203,19 +226,45 @@ def _decide(space: Space, value: list[Any], path: Path, home: _Home | None) -> s
             space.hints.append(f"{write_path(path)}: {what}")
         return "by its type" if each and not whole else ""
     scalars = all(isinstance(element, str | int | float | bool) or element is None for element in value)
-    return "a list" if scalars and len(value) > 1 and path and path[-1] not in LITERAL else ""
+    # Nobody lists a value twice to try it twice: [64, 64] are the sizes of two layers.
+    several = len(value) > 1 and not _twice(value)
+    return "a list" if scalars and several and path and path[-1] not in LITERAL else ""
 
 
 def _mark(space: Space, values: Any, path: Path) -> Any:
     if not isinstance(values, list) or not values:
         raise AnnealError(write_path(path), f"an axis needs at least one value: {{grid: [...]}}, got {quote(values)}")
+    _refuse_twice(write_path(path), values)
     return _axis(space, values, path, "marked {grid: ...}")
 
 
-def _axis(space: Space, values: list[Any], path: Path, found: str) -> Any:
+def _range(space: Space, scale: str, ends: Any, path: Path) -> Any:
+    where = write_path(path)
+    if not isinstance(ends, list) or len(ends) != 2:
+        raise AnnealError(where, f"a range is {{{scale}: [low, high]}}, got {quote(ends)}")
+    low, high = ends
+    numbers = all(isinstance(end, int | float) and not isinstance(end, bool) and math.isfinite(end) for end in ends)
+    if not numbers or low >= high or (scale == "log_uniform" and low <= 0):
+        least = "0 < low" if scale == "log_uniform" else "low"
+        raise AnnealError(where, f"a range is {{{scale}: [low, high]}} with {least} < high, got {quote(ends)}")
+    return _axis(space, ends, path, f"marked {{{scale}: ...}}", scale)
+
+
+def _axis(space: Space, values: list[Any], path: Path, found: str, scale: str = "") -> Any:
     name = write_path(path)
-    space.axes[name] = Axis(name, tuple(values), found)
+    space.axes[name] = Axis(name, tuple(values), found, scale)
     return deepcopy(values[0])
+
+
+def _twice(values: Sequence[Any]) -> list[Any]:
+    """The values that stand there more than once; 1 and True are two."""
+    known = [repr(value) for value in values]
+    return [value for i, value in enumerate(values) if repr(value) in known[:i]]
+
+
+def _refuse_twice(where: str, values: Sequence[Any]) -> None:
+    for value in _twice(values):
+        raise AnnealError(where, f"the value {quote(value)} is there twice; the same run twice tells nothing")
 
 
 def _find(config: dict[str, Any], path: str) -> tuple[Any, Any]:

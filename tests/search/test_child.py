@@ -13,6 +13,7 @@ import pytest
 import yaml
 from lightning.pytorch import Trainer
 
+from lightning_anneal.search.driver_watch import let_watch
 from lightning_anneal.search.files import read_json, write_json
 from tests.tiny import QUIET, Tiny
 
@@ -50,7 +51,7 @@ def prepared(folder: Path, command: str | None = None, *, max_epochs: int = 4, *
     data = {"class_path": "tests.tiny.Data"}
     config = {"seed_everything": 1, "model": model, "data": data, "trainer": trainer}
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    write_json(folder / "run.json", {"command": command})
+    write_json(folder / "run.json", {"command": command, "cwd": str(ROOT)})
     return folder
 
 
@@ -83,8 +84,8 @@ def test_a_killed_run_goes_on_where_its_last_epoch_ended(tmp_path: Path) -> None
     for folder in (whole, killed):
         folder.mkdir()
     assert finished(prepared(whole)) == 0
-    assert finished(prepared(killed, killed_in=2)) == -signal.SIGKILL
-    assert read_json(killed / "status.json")["state"] == "running"
+    assert finished(prepared(killed, killed_in=2)) == 128 + signal.SIGKILL  # of what it ran
+    assert read_json(killed / "status.json") == {"state": "failed", "attempts": 1, "exit_status": 137}
     assert finished(killed) == 0
     assert read_json(killed / "status.json") == {"state": "done", "attempts": 2, "exit_status": 0}
     # The third epoch, in which it was killed, begins again.
@@ -140,7 +141,7 @@ def test_no_orphan_trains_on(tmp_path: Path, own: bool) -> None:
     script.write_text(f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{SCRIPT}")
     prepared(tmp_path, None if own else f"{sys.executable} {script} {{config}}", max_epochs=-1)
     theirs, ours = os.pipe()
-    environment = {**os.environ, "LIGHTNING_ANNEAL_DRIVER": str(theirs)}
+    environment = {**os.environ, **let_watch(theirs)}
     process = child(tmp_path, env=environment, pass_fds=(theirs,), start_new_session=True)
     os.close(theirs)
     while not (tmp_path / "result.json").exists():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -36,23 +37,23 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from lightning_anneal.search.files import locked\n"
         "try:\n"
-        "    with locked(Path(sys.argv[1])): print('held')\n"
+        "    with locked(Path(sys.argv[1]) / 'lock'): print('held')\n"
         "except Exception as error: print(error)\n"
     )
 
     def other() -> str:
         return subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True).stdout
 
-    with locked(tmp_path):
-        assert "another search works on it (process" in other()
+    with locked(tmp_path / "lock"):
+        assert f"{tmp_path}: process {os.getpid()} works on it; wait for it, or end it" in other()
     assert other() == "held\n"
 
 
 def test_a_lock_dies_with_its_process(tmp_path: Path) -> None:
     script = (
         "import os, signal, sys; from pathlib import Path; from lightning_anneal.search.files import locked\n"
-        "with locked(Path(sys.argv[1])): os.kill(os.getpid(), signal.SIGKILL)\n"
+        "with locked(Path(sys.argv[1]) / 'lock'): os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     assert subprocess.run([sys.executable, "-c", script, str(tmp_path)]).returncode == -9
-    with locked(tmp_path):
+    with locked(tmp_path / "lock"):
         pass

@@ -1,0 +1,145 @@
+"""``lightning-anneal fit|validate|test|predict``: a LightningCLI for any model and data.
+
+Overrides reach everywhere, and mistakes are told in one line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import LightningDataModule, LightningModule
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+from lightning_anneal.callback_configs import check_callbacks
+from lightning_anneal.config_files import read_config
+from lightning_anneal.errors import AnnealError
+from lightning_anneal.optim.registry import checked_mapping
+from lightning_anneal.overrides import apply_override, take_overrides
+from lightning_anneal.terminal import say_error
+
+_USAGE_ERROR = 2
+_GIVEN_MAPPING = re.compile(r'Parser key "([\w.]+)".*Given value: (\{.*?\})', re.DOTALL)
+
+
+class _Parser(LightningArgumentParser):
+    """Ends with the error in one last line, and no usage."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Print what is wrong and exit with status 2."""
+        cause = _anneal_error(ex)
+        say_error(str(cause or _missing_space(message) or message))
+        sys.exit(_USAGE_ERROR)
+
+
+class AnnealCLI(LightningCLI):
+    """LightningCLI in which an `AnnealError` stays one, whatever was raised around it."""
+
+    def instantiate_classes(self) -> None:
+        """Build model, data and trainer."""
+        try:
+            super().instantiate_classes()
+        except Exception as error:
+            cause = _anneal_error(error)
+            if cause is None:
+                raise
+            raise cause from None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        arguments: The words behind the command's name; those of the process by default.
+
+    Returns:
+        The exit status: 0, or 2 for a mistake in a config, as this package or Lightning sees it.
+    """
+    command_line = sys.argv
+    # Models are named by their import path, and a project's own lie in the folder the command is run from.
+    sys.path.insert(0, os.getcwd())
+    try:
+        # LightningCLI reads it from here, and so do the processes that DDP starts.
+        sys.argv = [sys.argv[0], *_prepared(sys.argv[1:] if arguments is None else arguments)]
+        AnnealCLI(
+            LightningModule,
+            LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            parser_class=_Parser,
+            save_config_kwargs={"overwrite": True},
+        )
+    except (AnnealError, MisconfigurationException) as error:
+        # Lightning's own error for what a config says, such as a monitor that is not logged.
+        say_error(str(error))
+        return _USAGE_ERROR
+    finally:
+        sys.argv = command_line
+    return 0
+
+
+def check_config(config: Mapping[str, Any]) -> None:
+    """Read a config as ``fit`` would, without building anything.
+
+    Args:
+        config: A LightningCLI config as plain dicts and lists.
+
+    Raises:
+        AnnealError: With what ``fit`` would say of it.
+    """
+    check_callbacks(config)
+    said, printed = io.StringIO(), io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(printed):
+            status = main(["fit", "--config", json.dumps(config), "--print_config"])
+    except SystemExit as stop:
+        status = stop.code if isinstance(stop.code, int) else 1
+    if status:
+        raise AnnealError("config", said.getvalue().splitlines()[-1].removeprefix("error: "))
+
+
+def _prepared(arguments: Sequence[str]) -> list[str]:
+    """The command line with its overrides worked into its configs, whose callbacks have been looked at."""
+    words, overrides = take_overrides(arguments)
+    configs: dict[int, Any] = {}
+    for i, word in enumerate(words):
+        if word in ("--config", "-c") and i + 1 < len(words):
+            configs[i + 1] = read_config(words[i + 1])
+        elif word.startswith("--config="):
+            configs[i] = read_config(word.removeprefix("--config="))
+    for override in overrides:
+        apply_override(list(configs.values()), override)
+    for i, config in configs.items():
+        check_callbacks(config)
+        if overrides:
+            # The parser takes a config's text as well as its path.
+            words[i] = ("--config=" if words[i].startswith("--config=") else "") + json.dumps(config)
+    return words
+
+
+def _missing_space(message: str) -> AnnealError | None:
+    """What is wrong with ``{momentum:0.9}``, if that is what the parser stumbles over."""
+    match = _GIVEN_MAPPING.search(message)
+    try:
+        checked_mapping(match[1], match[2]) if match and "<class 'dict'>" in message else None
+    except AnnealError as error:
+        return error
+    return None
+
+
+def _anneal_error(error: BaseException | None) -> AnnealError | None:
+    """This package's error among the causes of another."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, AnnealError):
+            return error
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return None

@@ -1,0 +1,242 @@
+"""HyperParamSearch: from one config with several values for some keys to runs that are executed and ranked."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lightning_anneal.errors import AnnealError, quote
+from lightning_anneal.search.configs import SECTION, SEED, is_lightning_cli, plain_config, read_search_config, with_seed
+from lightning_anneal.search.drive import Queue, Source, drive
+from lightning_anneal.search.engines import make_engine
+from lightning_anneal.search.files import locked
+from lightning_anneal.search.plan import Plan
+from lightning_anneal.search.points import count_points, points
+from lightning_anneal.search.progress import Progress
+from lightning_anneal.search.results import SearchResult
+from lightning_anneal.search.runs import FINISHED, LOCK
+from lightning_anneal.search.settings import Settings
+from lightning_anneal.search.space import Axis, Space, find_space
+from lightning_anneal.terminal import say
+
+EXECUTION = ("workers", "gpus_per_run", "cpus_per_run", "retries", "fail_fast", "engine", "ray_address")
+"""Settings that a search may have others of when it is resumed."""
+_SHOWN = 8
+
+
+class HyperParamSearch:
+    """A search over the lists of a config.
+
+    Args:
+        config: A YAML file, a folder whose first file by name is taken, or a mapping. Its lists become axes: marks
+            (``{grid: [...]}``, ``{fixed: [...]}``) decide first, then the types of the arguments, then plain rules. A
+            section ``search`` holds settings.
+        variations: More axes, by path; they take the place of those that the config has there.
+        root_dir: Where the folders go.
+        quiet: Whether to tell nothing on stderr.
+        settings: As `Settings` has them; they win over those of the config.
+
+    Raises:
+        AnnealError: For anything in the config that can't be.
+
+    Example:
+        >>> vae = {"class_path": "examples.digits_vae.DigitsVAE", "init_args": {"learning_rate": [1e-3, 1e-4]}}
+        >>> search = HyperParamSearch({"model": vae, "trainer": {"max_epochs": [5, 10, 20]}})
+        >>> search.count()
+        6
+        >>> print(search.preview())
+        6 runs, by grid
+          model.init_args.learning_rate  0.001, 0.0001  (by its type)
+          trainer.max_epochs             5, 10, 20      (by its type)
+    """
+
+    def __init__(
+        self,
+        config: str | Path | Mapping[str, Any],
+        variations: Mapping[str, Sequence[Any]] | None = None,
+        *,
+        root_dir: str | Path = "runs",
+        quiet: bool = False,
+        **settings: Any,
+    ) -> None:
+        # Models are named by their import path, and a project's own lie in the folder it is run from.
+        if os.getcwd() not in sys.path:
+            sys.path.insert(0, os.getcwd())
+        self._config, section = read_search_config(config)
+        self._source = {**self._config, SECTION: section}
+        self._variations, self._given = dict(variations or {}), settings
+        self._root, self._quiet = Path(root_dir), quiet
+        self._settings = Settings.read(section, settings)
+        self._space = self._find()
+
+    def axes(self) -> list[Axis]:
+        """What is varied."""
+        return list(self._space.axes.values())
+
+    def count(self) -> int:
+        """How many runs there are to be.
+
+        Raises:
+            AnnealError: If they are more than ``max_runs``, or a grid has a range.
+        """
+        return count_points(self._space, self._settings)
+
+    def preview(self) -> str:
+        """Each axis with its values and why it is one, the number of runs, and lists that could be meant either way."""
+        count = self.count()
+        rows = [(axis.path, _values(axis), f"({axis.found})") for axis in self.axes()]
+        if self._settings.seeds:
+            rows.append((SEED, ", ".join(map(str, self._settings.seeds)), "(seeds)"))
+        widths = [max((len(row[i]) for row in rows), default=0) for i in range(2)]
+        lines = [f"{count} run{'s' * (count != 1)}, by {self._settings.algo}"]
+        lines += [f"  {path.ljust(widths[0])}  {values.ljust(widths[1])}  {found}" for path, values, found in rows]
+        lines += [f"  note: {hint}" for hint in self._space.hints]
+        return "\n".join(lines)
+
+    def run_grid_search(
+        self,
+        variations: Mapping[str, Sequence[Any]] | None = None,
+        run_prefix: str | None = None,
+        execute: bool = True,
+    ) -> list[Path]:
+        """Make a folder with its own config for each combination, and run them.
+
+        Args:
+            variations: More axes, by path.
+            run_prefix: What the names of the folders begin with.
+            execute: Whether to run them; `HyperParamSearch.resume` does it later.
+
+        Returns:
+            The runs' folders.
+
+        Raises:
+            AnnealError: If runs failed, after all have ended; or for a mistake, before anything is made.
+        """
+        search = self._with(variations, algo="grid", run_prefix=run_prefix)
+        plan = search.plan()
+        if execute:
+            result = execute_plan(plan, quiet=self._quiet)
+            failed = [run for run in result.runs if run.state not in FINISHED]
+            if failed:
+                raise AnnealError(failed[0].name, f"failed, and {len(failed) - 1} more; see {failed[0].folder}/log.txt")
+        return [run.folder for run in plan.runs]
+
+    def run(self, **settings: Any) -> SearchResult:
+        """Search, and return what came out; failed runs are in it as such.
+
+        Args:
+            settings: More of them, such as ``algo`` and ``n_runs``.
+        """
+        return execute_plan(self._with(None, **settings).plan(), quiet=self._quiet)
+
+    def plan(self) -> Plan:
+        """Make the folders, and run nothing.
+
+        Raises:
+            AnnealError: If a run's config can't be; then nothing is made.
+        """
+        self.check()
+        if not self._quiet:
+            say(self.preview())
+        made = () if self._settings.algo in ("tpe", "pbt") else points(self._space, self._settings)
+        return Plan.make(self._root, self._settings, self._space, made)
+
+    def check(self) -> None:
+        """Look at every config of the search, and read one as ``fit`` will.
+
+        Raises:
+            AnnealError: For the first mistake.
+        """
+        self.count()
+        if self._settings.command is not None or not is_lightning_cli(self._space.config):
+            return
+        from lightning_anneal.callback_configs import check_callbacks
+        from lightning_anneal.lightning_cli import check_config
+
+        folder = self._root / "run"
+        tried = points(self._space, self._settings) if self._settings.algo in ("grid", "random") else iter([{}])
+        for i, point in enumerate(tried):
+            config = plain_config(self._space.at(point), folder)
+            if i == 0:
+                check_config(config)
+            else:
+                check_callbacks(config)
+
+    @staticmethod
+    def resume(folder: str | Path, **settings: Any) -> SearchResult:
+        """Run what is left of a search: what failed, was stopped or never began. Finished runs stay as they are.
+
+        Args:
+            folder: The search's folder.
+            settings: Others for its execution, such as ``workers``.
+
+        Raises:
+            AnnealError: If the folder is no search's, another process works on it, or a setting is for a new search.
+        """
+        plan = Plan.load(folder)
+        for name, value in settings.items():
+            if name not in EXECUTION and value is not None:
+                raise AnnealError(f"search.{name}", "belongs to a new search; this one goes on as it was planned")
+        plan.settings = Settings.read(plan.settings.as_dict(), settings)
+        return execute_plan(plan)
+
+    def _find(self) -> Space:
+        space = find_space(with_seed(self._config))
+        for path, values in self._variations.items():
+            space.vary(path, values)
+        if self._settings.seeds:
+            if SEED not in space.config:
+                raise AnnealError("search.seeds", f"the config has no {SEED} for them")
+            space.axes.pop(SEED, None)
+        return space
+
+    def _with(self, variations: Mapping[str, Sequence[Any]] | None, **settings: Any) -> HyperParamSearch:
+        """The same search with more axes and other settings."""
+        return HyperParamSearch(
+            self._source,
+            {**self._variations, **(variations or {})},
+            root_dir=self._root,
+            quiet=self._quiet,
+            **{**self._given, **{name: value for name, value in settings.items() if value is not None}},
+        )
+
+
+def execute_plan(plan: Plan, *, quiet: bool = False) -> SearchResult:
+    """Run what is left of a plan, and write its results.
+
+    Raises:
+        AnnealError: If another process works on it.
+        KeyboardInterrupt: If it was stopped by Ctrl-C, when its runs have ended.
+    """
+    with locked(plan.folder / LOCK), _results_at_the_end(plan):
+        engine = make_engine(plan)
+        progress = Progress(plan, count_points(plan.space, plan.settings), quiet=quiet)
+        try:
+            drive(_source(plan), engine, plan.settings, progress)
+        finally:
+            progress.close()
+            engine.close()
+    return SearchResult(plan)
+
+
+@contextmanager
+def _results_at_the_end(plan: Plan) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        SearchResult(plan).to_csv()
+
+
+def _source(plan: Plan) -> Source:
+    return Queue(run for run in plan.runs if run.state not in FINISHED)
+
+
+def _values(axis: Axis) -> str:
+    if axis.scale:
+        return f"{axis.values[0]} to {axis.values[1]}" + (" (log)" if axis.scale == "log_uniform" else "")
+    shown = [value if isinstance(value, str) else quote(value) for value in axis.values[:_SHOWN]]
+    return ", ".join(shown) + (f", ... ({len(axis.values)})" if len(axis.values) > _SHOWN else "")

@@ -1,0 +1,92 @@
+"""The points of a space that a search tries without looking at results: all of them, or some at random."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator
+
+from lightning_anneal.errors import AnnealError
+from lightning_anneal.search.configs import SEED
+from lightning_anneal.search.settings import Settings
+from lightning_anneal.search.space import Axis, Point, Space
+
+_DIGITS = 4
+"""Significant digits of a number that is drawn: more would tell nothing, and make long names."""
+
+
+def count_points(space: Space, settings: Settings) -> int:
+    """How many runs a search makes.
+
+    Raises:
+        AnnealError: If these are more than it may make, or a grid has a range.
+    """
+    wanted = settings.n_runs if settings.algo in ("tpe", "pbt") else _count_drawn(space, settings)
+    total = (wanted or 0) * max(1, len(settings.seeds))
+    if total > settings.max_runs:
+        raise AnnealError(
+            "search.max_runs", f"these would be {total} runs, over {settings.max_runs}; raise it, or try less"
+        )
+    return total
+
+
+def points(space: Space, settings: Settings) -> Iterator[Point]:
+    """The points of a grid, or as many at random as there are to be, no combination twice; each with every seed.
+
+    Example:
+        >>> space = Space({}, {"lr": Axis("lr", (0.1, 0.2), ""), "depth": Axis("depth", (1, 2, 3), "")})
+        >>> len(list(points(space, Settings(algo="random", n_runs=4))))
+        4
+    """
+    for point in _without_seeds(space, settings):
+        if not settings.seeds:
+            yield point
+        for seed in settings.seeds:
+            yield {**point, SEED: seed}
+
+
+def _without_seeds(space: Space, settings: Settings) -> Iterator[Point]:
+    if settings.algo == "grid":
+        yield from space.grid()
+    elif any(axis.scale for axis in space.axes.values()):
+        draw = random.Random(settings.sampler_seed)
+        for _ in range(settings.n_runs or 0):
+            yield {path: draw_value(axis, draw) for path, axis in space.axes.items()}
+    else:
+        chosen = random.Random(settings.sampler_seed).sample(range(space.count), _count_drawn(space, settings))
+        for number in chosen:
+            yield _combination(space, number)
+
+
+def draw_value(axis: Axis, draw: random.Random) -> object:
+    """One of the axis's values, or a number of its range."""
+    if not axis.scale:
+        return draw.choice(axis.values)
+    low, high = axis.values
+    if axis.whole and axis.scale == "uniform":
+        return draw.randint(low, high)
+    if axis.scale == "uniform":
+        drawn = draw.uniform(low, high)
+    else:
+        # So that whole numbers have each their share of the scale, too.
+        ends = (low - 0.5, high + 0.5) if axis.whole else (low, high)
+        drawn = math.exp(draw.uniform(math.log(ends[0]), math.log(ends[1])))
+    rounded = round(drawn) if axis.whole else float(f"{drawn:.{_DIGITS}g}")
+    return min(max(rounded, low), high)
+
+
+def _count_drawn(space: Space, settings: Settings) -> int:
+    if settings.algo == "grid":
+        return space.count
+    if any(axis.scale for axis in space.axes.values()):
+        return settings.n_runs or 0
+    return min(settings.n_runs or 0, space.count)
+
+
+def _combination(space: Space, number: int) -> Point:
+    """The combination of a number, as `Space.grid` counts them."""
+    point = {}
+    for path, axis in reversed(space.axes.items()):
+        number, i = divmod(number, len(axis.values))
+        point[path] = axis.values[i]
+    return dict(reversed(point.items()))

@@ -1,0 +1,23 @@
+"""What the commands tell on the terminal: results on stdout, all else on stderr."""
+
+from __future__ import annotations
+
+import sys
+
+_LONGEST = 200
+
+
+def say_error(error: str) -> None:
+    """One line on stderr; where a long one gives way is the middle, because what to do stands at the end."""
+    line = f"error: {' '.join(error.split())}"
+    print(line if len(line) <= _LONGEST else f"{line[:70]} ... {line[-125:]}", file=sys.stderr)
+
+
+def say(text: str) -> None:
+    """What a command tells besides its results."""
+    print(text, file=sys.stderr)
+
+
+def show(text: str) -> None:
+    """What a command was asked for."""
+    print(text, flush=True)
