@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+EXTRAS := $(VENV)/.extras
 
 .PHONY: demo test test-all bench format clean
 
@@ -15,8 +16,8 @@ test: $(READY)
 	$(BIN)/mypy
 	$(BIN)/pytest
 
-test-all: test
-	$(BIN)/pytest -m slow
+test-all: test $(EXTRAS)
+	$(BIN)/pytest -m "slow or ray"
 
 bench: $(READY)
 	$(BIN)/python benchmarks/step_cost.py
@@ -28,7 +29,11 @@ format: $(READY)
 # constraints.txt pins the set that is tested; without it pip would fetch a torch build of many GB.
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[plot,examples,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[plot,optuna,examples,dev]'
+	touch $@
+
+$(EXTRAS): $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[ray]'
 	touch $@
 
 clean:

@@ -10,11 +10,14 @@ from typing import Any, NoReturn
 from lightning_anneal.errors import AnnealError, nearest, quote
 from lightning_anneal.search.child import main as run_child
 from lightning_anneal.search.configs import find_config
-from lightning_anneal.search.hyper_param_search import EXECUTION, HyperParamSearch, execute_plan
+from lightning_anneal.search.execute import execute_plan
+from lightning_anneal.search.files import write_whole
+from lightning_anneal.search.hyper_param_search import EXECUTION, HyperParamSearch
 from lightning_anneal.search.plan import Plan, relative
+from lightning_anneal.search.population import winners_schedule
 from lightning_anneal.search.results import SearchResult
 from lightning_anneal.search.runs import CONFIG, FINISHED
-from lightning_anneal.search.settings import ALGORITHMS, ENGINES, MODES, PRUNERS
+from lightning_anneal.search.settings import ALGORITHMS, ENGINES, MODES, PRUNERS, Settings
 from lightning_anneal.search.space import read_variation
 from lightning_anneal.terminal import say, say_error, show
 
@@ -87,7 +90,7 @@ def _resume(folder: str, config: str | None, pieces: list[str] | None, options: 
             option = f"--{name.replace('_', '-')}"
             raise AnnealError(option, "belongs to a new search; one that is resumed goes on as it was planned")
     plan = Plan.load(folder)
-    plan.settings = plan.settings.read(plan.settings.as_dict(), given)
+    plan.settings = Settings.read(plan.settings.as_dict(), given)
     return _execute(plan)
 
 
@@ -129,9 +132,8 @@ def _table(arguments: Sequence[str]) -> int:
 
 def _best(arguments: Sequence[str]) -> int:
     result = SearchResult(_plan("best", "The best run and its config.", arguments))
-    result.best  # noqa: B018 (tells what is wrong if there is none)
-    _tell_best(result)
     show(relative(result.best.folder / CONFIG))
+    _tell_best(result)
     return 0
 
 
@@ -147,11 +149,28 @@ def _run_one(arguments: Sequence[str]) -> int:
     parser = _parser("run-one", "Runs one run of a search, as an array job of a cluster does.")
     parser.add_argument("--index", type=int, required=True, help="the run's number, from 0")
     options = parser.parse_args(arguments)
-    run = Plan.load(options.folder).run(options.index)
+    plan = Plan.load(options.folder)
+    if plan.settings.algo not in ("grid", "random"):
+        raise AnnealError("run-one", f"the runs of {plan.settings.algo} depend on each other; take search --resume DIR")
+    run = plan.run(options.index)
     if run.state in FINISHED:
         say(f"{run.name} is {run.state} already")
         return 0
     return run_child(run.folder)
+
+
+def _export_schedule(arguments: Sequence[str]) -> int:
+    parser = _parser("export-schedule", "Writes what the winner of pbt went through as annealing_params.")
+    parser.add_argument("-o", "--output", help="the YAML file (default: the terminal)")
+    options = parser.parse_args(arguments)
+    plan = Plan.load(options.folder)
+    text = winners_schedule(plan)
+    if options.output is None:
+        show(text.rstrip())
+    else:
+        write_whole(Path(options.output), text)
+        show(options.output)
+    return 0
 
 
 def _tell_best(result: SearchResult) -> None:
@@ -223,4 +242,5 @@ _ACTIONS: dict[str, Callable[[Sequence[str]], int]] = {
     "best": _best,
     "plot": _plot,
     "run-one": _run_one,
+    "export-schedule": _export_schedule,
 }

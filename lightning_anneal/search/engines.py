@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Collection
 from typing import Protocol
 
-from lightning_anneal.search.plan import Plan
+from lightning_anneal.errors import AnnealError
 from lightning_anneal.search.runs import Run
+from lightning_anneal.search.settings import Settings
+from lightning_anneal.search.slots import gpu_slots
 
 
 class Engine(Protocol):
@@ -37,13 +40,30 @@ class Engine(Protocol):
         """Leave nothing behind."""
 
 
-def make_engine(plan: Plan) -> Engine:
-    """The engine of a plan's settings."""
+def check_needs(settings: Settings) -> None:
+    """Look whether what the settings need is there, before anything is made.
+
+    Raises:
+        AnnealError: For an extra that isn't installed, or too few GPUs.
+    """
+    needs = {
+        "ray": settings.engine == "ray" and "--engine ray",
+        "optuna": (settings.algo == "tpe" and "--algo tpe") or (settings.pruner != "none" and "--pruner"),
+    }
+    for extra, option in needs.items():
+        if option and importlib.util.find_spec(extra) is None:
+            raise AnnealError(option, f"needs {extra}: pip install 'lightning_anneal[{extra}]'")
+    if settings.engine == "local":
+        gpu_slots(settings)
+
+
+def make_engine(settings: Settings) -> Engine:
+    """The engine that the settings name."""
     # Each loads what it needs, and no more.
-    if plan.settings.engine == "ray":
+    if settings.engine == "ray":
         from lightning_anneal.search.ray_engine import RayEngine
 
-        return RayEngine(plan.settings)
+        return RayEngine(settings)
     from lightning_anneal.search.local_engine import LocalEngine
 
-    return LocalEngine(plan.settings)
+    return LocalEngine(settings)

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lightning_anneal.errors import AnnealError, quote
-from lightning_anneal.search.configs import SECTION, SEED, is_lightning_cli, plain_config, read_search_config, with_seed
-from lightning_anneal.search.drive import Queue, Source, drive
-from lightning_anneal.search.engines import make_engine
-from lightning_anneal.search.files import locked
-from lightning_anneal.search.plan import Plan
+from lightning_anneal.search.configs import SECTION, SEED, is_lightning_cli, read_search_config, with_seed
+from lightning_anneal.search.engines import check_needs
+from lightning_anneal.search.execute import execute_plan
+from lightning_anneal.search.plan import Plan, config_of
 from lightning_anneal.search.points import count_points, points
-from lightning_anneal.search.progress import Progress
+from lightning_anneal.search.population import first_points, population_space
 from lightning_anneal.search.results import SearchResult
-from lightning_anneal.search.runs import FINISHED, LOCK
+from lightning_anneal.search.runs import FINISHED
 from lightning_anneal.search.settings import Settings
-from lightning_anneal.search.space import Axis, Space, find_space
+from lightning_anneal.search.space import Axis, Point, Space, find_space
 from lightning_anneal.terminal import say
 
 EXECUTION = ("workers", "gpus_per_run", "cpus_per_run", "retries", "fail_fast", "engine", "ray_address")
@@ -142,7 +140,7 @@ class HyperParamSearch:
         self.check()
         if not self._quiet:
             say(self.preview())
-        made = () if self._settings.algo in ("tpe", "pbt") else points(self._space, self._settings)
+        made = () if self._settings.algo == "tpe" else self._points()
         return Plan.make(self._root, self._settings, self._space, made)
 
     def check(self) -> None:
@@ -152,19 +150,16 @@ class HyperParamSearch:
             AnnealError: For the first mistake.
         """
         self.count()
+        check_needs(self._settings)
         if self._settings.command is not None or not is_lightning_cli(self._space.config):
             return
         from lightning_anneal.callback_configs import check_callbacks
         from lightning_anneal.lightning_cli import check_config
 
-        folder = self._root / "run"
-        tried = points(self._space, self._settings) if self._settings.algo in ("grid", "random") else iter([{}])
-        for i, point in enumerate(tried):
-            config = plain_config(self._space.at(point), folder)
-            if i == 0:
-                check_config(config)
-            else:
-                check_callbacks(config)
+        for i, point in enumerate(self._points()):
+            config = config_of(self._space, self._settings, point, self._root / "run")
+            # They differ in values that the types have been asked about, and in the callbacks.
+            (check_callbacks if i else check_config)(config)
 
     @staticmethod
     def resume(folder: str | Path, **settings: Any) -> SearchResult:
@@ -192,7 +187,17 @@ class HyperParamSearch:
             if SEED not in space.config:
                 raise AnnealError("search.seeds", f"the config has no {SEED} for them")
             space.axes.pop(SEED, None)
-        return space
+        algo, pbt = self._settings.algo, self._settings.pbt
+        return population_space(space, pbt) if algo == "pbt" and pbt else space
+
+    def _points(self) -> Iterable[Point]:
+        """The values of the runs; of tpe, those that come first in the config."""
+        settings = self._settings
+        if settings.algo == "pbt":
+            return first_points(self._space, settings.n_runs or 0, settings.sampler_seed)
+        if settings.algo == "tpe":
+            return [{path: axis.values[0] for path, axis in self._space.axes.items()}]
+        return points(self._space, settings)
 
     def _with(self, variations: Mapping[str, Sequence[Any]] | None, **settings: Any) -> HyperParamSearch:
         """The same search with more axes and other settings."""
@@ -203,36 +208,6 @@ class HyperParamSearch:
             quiet=self._quiet,
             **{**self._given, **{name: value for name, value in settings.items() if value is not None}},
         )
-
-
-def execute_plan(plan: Plan, *, quiet: bool = False) -> SearchResult:
-    """Run what is left of a plan, and write its results.
-
-    Raises:
-        AnnealError: If another process works on it.
-        KeyboardInterrupt: If it was stopped by Ctrl-C, when its runs have ended.
-    """
-    with locked(plan.folder / LOCK), _results_at_the_end(plan):
-        engine = make_engine(plan)
-        progress = Progress(plan, count_points(plan.space, plan.settings), quiet=quiet)
-        try:
-            drive(_source(plan), engine, plan.settings, progress)
-        finally:
-            progress.close()
-            engine.close()
-    return SearchResult(plan)
-
-
-@contextmanager
-def _results_at_the_end(plan: Plan) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        SearchResult(plan).to_csv()
-
-
-def _source(plan: Plan) -> Source:
-    return Queue(run for run in plan.runs if run.state not in FINISHED)
 
 
 def _values(axis: Axis) -> str:

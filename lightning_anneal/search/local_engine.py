@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 import subprocess
-import sys
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from lightning_anneal.search.driver_watch import let_watch
-from lightning_anneal.search.runs import LOG, Run
+from lightning_anneal.search.processes import signal_group, start_child
+from lightning_anneal.search.runs import Run
 from lightning_anneal.search.settings import Settings
 from lightning_anneal.search.slots import gpu_slots, threads
 
@@ -54,17 +51,7 @@ class LocalEngine:
         """Start a run; what it prints goes to its log."""
         taken = {worker.slot for worker in self._workers}
         slot = next(i for i in range(len(self._slots)) if i not in taken)
-        with (run.folder / LOG).open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "lightning_anneal.search.child", str(run.folder)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, **self._threads, **self._slots[slot], **let_watch(self._watched)},
-                pass_fds=[self._watched],
-                # Ctrl-C on the terminal is for the search, which tells its runs.
-                start_new_session=True,
-            )
+        process = start_child(run.folder, {**self._threads, **self._slots[slot]}, self._watched)
         self._workers.append(_Worker(run, process, slot))
 
     def ended(self, wait_s: float) -> list[Run]:
@@ -77,14 +64,14 @@ class LocalEngine:
             time.sleep(_POLL_S)
         for worker in gone:
             # It may have been killed alone.
-            self._signal(worker, signal.SIGKILL)
+            signal_group(worker.process, at_once=True)
             self._workers.remove(worker)
         return [worker.run for worker in gone]
 
     def stop(self, *, at_once: bool) -> None:
         """Ask the runs to end after their batch, or end them."""
         for worker in self._workers:
-            self._signal(worker, signal.SIGKILL if at_once else signal.SIGTERM)
+            signal_group(worker.process, at_once=at_once)
 
     def close(self) -> None:
         """End what still runs."""
@@ -94,8 +81,3 @@ class LocalEngine:
         self._workers.clear()
         os.close(self._watched)
         os.close(self._held)
-
-    @staticmethod
-    def _signal(worker: _Worker, number: int) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(worker.process.pid, number)

@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 from lightning_anneal.errors import AnnealError, quote
 from lightning_anneal.search.configs import plain_config, to_yaml
 from lightning_anneal.search.files import read_json, write_json, write_whole
+from lightning_anneal.search.lineage import Lineage, with_lineage
 from lightning_anneal.search.names import make_folder, run_name
 from lightning_anneal.search.runs import CONFIG, RUN, Run
 from lightning_anneal.search.settings import Settings
@@ -117,9 +118,9 @@ class Plan:
         }
         write_json(self.folder / PLAN, content)
 
-    def config_of(self, values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-        """The plain config of a run with these values in a folder."""
-        return plain_config(self.space.at(values), folder)
+    def config_of(self, values: Mapping[str, Any] | Lineage, folder: Path) -> dict[str, Any]:
+        """The plain config of a run with these values, or this lineage, in a folder."""
+        return config_of(self.space, self.settings, values, folder)
 
     def run(self, index: int) -> Run:
         """The run of a number.
@@ -152,6 +153,15 @@ class Plan:
             "mode": self.settings.mode,
             "prune": self.settings.pruner != "none",
         }
+
+
+def config_of(space: Space, settings: Settings, values: Mapping[str, Any] | Lineage, folder: Path) -> dict[str, Any]:
+    """The plain config of a run: with these values in their places, or with the callback that follows a lineage."""
+    if isinstance(values, list):
+        return plain_config(with_lineage(space.config, values), folder)
+    if settings.algo == "pbt":
+        return plain_config(with_lineage(space.config, [(0, dict(values))]), folder)
+    return plain_config(space.at(values), folder)
 
 
 def relative(path: Path) -> str:

@@ -71,8 +71,19 @@ def draw_value(axis: Axis, draw: random.Random) -> object:
         # So that whole numbers have each their share of the scale, too.
         ends = (low - 0.5, high + 0.5) if axis.whole else (low, high)
         drawn = math.exp(draw.uniform(math.log(ends[0]), math.log(ends[1])))
-    rounded = round(drawn) if axis.whole else float(f"{drawn:.{_DIGITS}g}")
-    return min(max(rounded, low), high)
+    return within(axis, drawn)
+
+
+def within(axis: Axis, value: float) -> float:
+    """The value of a range that is nearest to a number, with as many digits as tell something.
+
+    Example:
+        >>> within(Axis("lr", (0.001, 0.1), "", "log_uniform"), 0.0039016000000000003)
+        0.003902
+    """
+    low, high = axis.values
+    rounded = round(value) if axis.whole else float(f"{value:.{_DIGITS}g}")
+    return float(min(max(rounded, low), high)) if not axis.whole else int(min(max(rounded, low), high))
 
 
 def _count_drawn(space: Space, settings: Settings) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from tqdm import tqdm
 
 from lightning_anneal.search.plan import Plan
-from lightning_anneal.search.runs import DONE, FAILED, PRUNED, Best, Run
+from lightning_anneal.search.runs import FAILED, FINISHED, LOG, Best, Run
 
 
 class Progress:
@@ -17,16 +17,16 @@ class Progress:
 
     Args:
         plan: The search.
-        total: How many runs it is to have.
+        total: How many pieces of work there are.
+        done: How many of them are done.
         quiet: Whether to say nothing.
     """
 
-    def __init__(self, plan: Plan, total: int, *, quiet: bool = False) -> None:
+    def __init__(self, plan: Plan, total: int, done: int, *, quiet: bool = False) -> None:
         self._settings = plan.settings
         self._total = total
         self._began: dict[int, float] = {}
-        states = [run.state for run in plan.runs]
-        self._done = sum(state in (DONE, PRUNED) for state in states)
+        self._done = done
         self._failed = 0
         self._best: tuple[Best, Run] | None = None
         for run in plan.runs:
@@ -34,7 +34,7 @@ class Progress:
         self._quiet = quiet
         # Without a terminal it shows nothing; the lines are written all the same.
         self._bar = tqdm(
-            total=total, initial=self._done, unit="run", file=sys.stderr, disable=True if quiet else None, leave=False
+            total=total, initial=done, unit="run", file=sys.stderr, disable=True if quiet else None, leave=False
         )
 
     def started(self, run: Run) -> None:
@@ -45,7 +45,7 @@ class Progress:
         """A run has ended for good."""
         state = run.state
         self._look(run)
-        if state in (DONE, PRUNED):
+        if state in FINISHED:
             self._done += 1
         else:
             self._failed += 1
@@ -56,7 +56,7 @@ class Progress:
         if state == FAILED:
             for line in run.log_tail():
                 self.say(f"    {line}")
-            self.say(f"    (all of it in {run.folder / 'log.txt'})")
+            self.say(f"    (all of it in {run.folder / LOG})")
         self._bar.update()
 
     def retried(self, run: Run) -> None:

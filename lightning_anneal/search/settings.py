@@ -63,9 +63,9 @@ class Settings:
         monitor: The metric that ranks the runs, by its best epoch.
         mode: Whether less (``min``) or more (``max``) of it is better; goes without saying for losses and errors only.
         engine: ``local``: processes on this machine; ``ray``: on a Ray cluster.
-        workers: How many runs at once.
+        workers: How many runs at once; by default one, and on a Ray cluster as many as it has room for.
         gpus_per_run: GPUs that each run has for itself. By default the machine's are dealt out one by one.
-        cpus_per_run: Threads of each run; by default the machine's cores over the workers.
+        cpus_per_run: Threads of each run; by default the machine's cores over the workers, on a Ray cluster one.
         retries: How often a run that was killed or failed is taken up again from its last checkpoint.
         fail_fast: Whether a failed run ends the search.
         max_runs: A larger search is refused.
@@ -90,7 +90,7 @@ class Settings:
     monitor: str = "val_loss"
     mode: str | None = None
     engine: str = "local"
-    workers: int = 1
+    workers: int | None = None
     gpus_per_run: int | None = None
     cpus_per_run: int | None = None
     retries: int = 1

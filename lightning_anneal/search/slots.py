@@ -8,18 +8,14 @@ from lightning_anneal.errors import AnnealError
 from lightning_anneal.search.settings import Settings
 
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
-
-
-def cpus_of(settings: Settings) -> int:
-    """How many threads each run has: the cores over the workers, if the settings don't tell."""
-    return settings.cpus_per_run or max(1, (os.cpu_count() or 1) // settings.workers)
+_THREADS = "OMP_NUM_THREADS"
 
 
 def threads(settings: Settings) -> dict[str, str]:
-    """The environment that keeps runs at the same time from taking each other's cores."""
-    if settings.cpus_per_run is None and "OMP_NUM_THREADS" in os.environ:
+    """The environment that keeps runs at the same time from taking each other's cores: each has its share of them."""
+    if settings.cpus_per_run is None and _THREADS in os.environ:
         return {}
-    return {"OMP_NUM_THREADS": str(cpus_of(settings))}
+    return {_THREADS: str(settings.cpus_per_run or max(1, (os.cpu_count() or 1) // (settings.workers or 1)))}
 
 
 def gpu_slots(settings: Settings) -> list[dict[str, str]]:
@@ -28,15 +24,15 @@ def gpu_slots(settings: Settings) -> list[dict[str, str]]:
     Raises:
         AnnealError: If there are too few for what was asked for.
     """
-    devices = _gpus()
+    devices, workers = _gpus(), settings.workers or 1
     each = settings.gpus_per_run
     if each is None:
         # One for each, and the same ones again where there are more workers.
-        return [{_VISIBLE: devices[i % len(devices)]} if devices else {} for i in range(settings.workers)]
-    if each * settings.workers > len(devices):
-        needed = f"{settings.workers} workers with {each} GPUs each need {each * settings.workers}"
+        return [{_VISIBLE: devices[i % len(devices)]} if devices else {} for i in range(workers)]
+    if each * workers > len(devices):
+        needed = f"{workers} workers with {each} GPUs each need {each * workers}"
         raise AnnealError("search.gpus_per_run", f"{needed}, and there are {len(devices)}; take fewer workers")
-    return [{_VISIBLE: ",".join(devices[i * each : (i + 1) * each])} for i in range(settings.workers)]
+    return [{_VISIBLE: ",".join(devices[i * each : (i + 1) * each])} for i in range(workers)]
 
 
 def _gpus() -> list[str]:

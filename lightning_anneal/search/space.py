@@ -114,8 +114,8 @@ def find_space(config: Mapping[str, Any]) -> Space:
     ``{grid: [...]}`` is an axis and ``{fixed: [...]}`` a value, always; ``{uniform: [low, high]}`` and
     ``{log_uniform: [low, high]}`` are ranges, for searches that aren't a grid. Among the arguments of a class their
     types decide: a list that the argument doesn't take, but takes each element of, is an axis; one that could be both
-    is a value, with a hint. Elsewhere a list of two or more plain values is an axis, unless its key is one of `LITERAL`,
-    and lists of mappings are looked into.
+    is a value, with a hint. Elsewhere a list of two or more plain values is an axis, unless its key is one of
+    `LITERAL`, and lists of mappings are looked into.
 
     Args:
         config: A config as plain dicts and lists; it is not changed.

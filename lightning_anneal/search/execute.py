@@ -1,0 +1,72 @@
+"""Runs what is left of a plan, by whatever algorithm and on whatever engine."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from lightning_anneal.search.drive import Queue, Source, drive
+from lightning_anneal.search.engines import Engine, make_engine
+from lightning_anneal.search.files import locked
+from lightning_anneal.search.plan import Plan
+from lightning_anneal.search.points import count_points
+from lightning_anneal.search.population import Population
+from lightning_anneal.search.progress import Progress
+from lightning_anneal.search.results import SearchResult
+from lightning_anneal.search.runs import FINISHED, LOCK
+
+
+class _Work(Protocol):
+    """What an algorithm has to do: so many pieces, of which some are done."""
+
+    @property
+    def pieces(self) -> int: ...
+
+    @property
+    def done(self) -> int: ...
+
+    def train(self, engine: Engine, progress: Progress) -> None: ...
+
+
+class _Runs:
+    """Runs that train from beginning to end, each a piece."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self.pieces = count_points(plan.space, plan.settings)
+        self.done = sum(run.state in FINISHED for run in plan.runs)
+        self._source = self._from(plan)
+
+    def train(self, engine: Engine, progress: Progress) -> None:
+        drive(self._source, engine, self._plan.settings, progress)
+
+    @staticmethod
+    def _from(plan: Plan) -> Source:
+        if plan.settings.algo == "tpe" or plan.settings.pruner != "none":
+            from lightning_anneal.search.study import Study
+
+            return Study(plan)
+        return Queue(run for run in plan.runs if run.state not in FINISHED)
+
+
+def execute_plan(plan: Plan, *, quiet: bool = False) -> SearchResult:
+    """Run what is left of a plan, and write its results.
+
+    Args:
+        plan: The search.
+        quiet: Whether to tell nothing.
+
+    Raises:
+        AnnealError: If another process works on it, or something that the engine or the algorithm needs is missing.
+        KeyboardInterrupt: If it was stopped by Ctrl-C, when its runs have ended.
+    """
+    with locked(plan.folder / LOCK):
+        work: _Work = Population(plan) if plan.settings.algo == "pbt" else _Runs(plan)
+        engine = make_engine(plan.settings)
+        progress = Progress(plan, work.pieces, work.done, quiet=quiet)
+        try:
+            work.train(engine, progress)
+        finally:
+            progress.close()
+            engine.close()
+            SearchResult(plan).to_csv()
+    return SearchResult(plan)
