@@ -12,6 +12,7 @@ from typing import Any
 
 from lightning_anneal.search.configs import SEED
 from lightning_anneal.search.plan import Plan
+from lightning_anneal.search.points import within
 from lightning_anneal.search.runs import DONE, FINISHED, PRUNE, PRUNED, Run
 from lightning_anneal.search.space import Axis, Point
 
@@ -40,6 +41,7 @@ class Study:
         direction: Any = "minimize" if settings.mode == "min" else "maximize"
         self._study: Any = optuna.create_study(direction=direction, sampler=sampler, pruner=self._pruner())
         self._trials: dict[int, Any] = {}
+        self._reported: dict[int, set[int]] = {}
         for run in plan.runs:
             if run.state in FINISHED:
                 self._remember(run)
@@ -70,9 +72,12 @@ class Study:
             return
         for run in running:
             trial = self._trials[run.index]
-            for epoch, value in self._curve(run).items():
+            known = self._reported.setdefault(run.index, set())
+            new = {epoch: value for epoch, value in self._curve(run).items() if epoch not in known}
+            for epoch, value in new.items():
                 trial.report(value, epoch)
-            if trial.should_prune():
+            known.update(new)
+            if new and trial.should_prune():
                 (run.folder / PRUNE).touch()
 
     def _pruner(self) -> Any:
@@ -101,7 +106,10 @@ class Study:
 
     def _decoded(self, parameters: Mapping[str, Any]) -> Point:
         axes = self._plan.space.axes
-        return {path: parameters[path] if axis.scale else axis.values[parameters[path]] for path, axis in axes.items()}
+        return {
+            path: within(axis, parameters[path]) if axis.scale else axis.values[parameters[path]]
+            for path, axis in axes.items()
+        }
 
     def _curve(self, run: Run) -> dict[int, float]:
         """The metric, epoch by epoch, where there is one."""
