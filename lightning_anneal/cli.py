@@ -5,6 +5,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from lightning_anneal.terminal import show
+
+_USAGE_ERROR = 2
+
+_OVERVIEW = """usage: lightning-anneal COMMAND ...
+
+fit, validate, test, predict   a LightningCLI for any model and data, with --set PATH=VALUE
+search                         many runs from one config: a grid, random, tpe or a population
+search ACTION DIR              status, table, best, plot, run-one or export-schedule of a search
+
+COMMAND --help tells more."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command.
@@ -16,6 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0, 2 for a mistake in a config or on the command line, 1 for a search with failed runs.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] in ([], ["-h"], ["--help"]):
+        show(_OVERVIEW)
+        return 0 if words else _USAGE_ERROR
     # Each part loads what it needs, and no more.
     if words[:1] == ["search"]:
         from lightning_anneal.search.command import main as search

@@ -117,6 +117,8 @@ def _prepared(arguments: Sequence[str]) -> list[str]:
     for override in overrides:
         apply_override(list(configs.values()), override)
     for i, config in configs.items():
+        if isinstance(config, dict) and "search" in config:
+            raise AnnealError("search", "is a section for `lightning-anneal search`; run that, or leave it out")
         check_callbacks(config)
         if overrides:
             # The parser takes a config's text as well as its path.

@@ -95,7 +95,7 @@ LAYERS = {
     "config_files": {"errors"},
     "lightning_cli": {"errors", "callback_configs", "config_files", "overrides", "optim", "terminal"},
     "search": {"errors", "checks", "callback_configs", "config_files", "lightning_cli", "overrides", "terminal"},
-    "cli": {"lightning_cli", "search"},
+    "cli": {"lightning_cli", "search", "terminal"},
     "__init__": {"errors", "schedules", "manager", "callbacks", "optim", "search"},
 }
 

@@ -13,6 +13,7 @@ from lightning_anneal.search.configs import find_config
 from lightning_anneal.search.execute import execute_plan
 from lightning_anneal.search.files import write_whole
 from lightning_anneal.search.hyper_param_search import EXECUTION, HyperParamSearch
+from lightning_anneal.search.names import labels
 from lightning_anneal.search.plan import Plan, relative
 from lightning_anneal.search.population import winners_schedule
 from lightning_anneal.search.results import SearchResult
@@ -179,10 +180,10 @@ def _tell_best(result: SearchResult) -> None:
     except AnnealError as error:
         say(str(error))
         return
-    reached = best.best(result.monitor, result.mode)
-    assert reached is not None
-    values = ", ".join(f"{path} = {value}" for path, value in best.values.items())
-    say(f"best: {result.monitor} {reached.value:.6g} in epoch {reached.epoch}, {values or best.name}")
+    value, epoch = best.best(result.monitor, result.mode) or (math.nan, 0)
+    short = labels(best.values)
+    values = ", ".join(f"{short[path]} {value}" for path, value in best.values.items())
+    say(f"best: {result.monitor} {value:.6g} in epoch {epoch}, {values or best.name}")
 
 
 def _plan(action: str, description: str, arguments: Sequence[str]) -> Plan:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_anneal.errors import AnnealError
+from lightning_anneal.search.names import labels
 from lightning_anneal.search.results import SearchResult
 
 _COLUMNS = 3
@@ -36,12 +37,12 @@ def draw(result: SearchResult, path: Path) -> Path:
     rows = max(1, math.ceil(len(axes) / columns))
     figure = Figure(figsize=(4.2 * columns, 3.4 * rows), layout="constrained")
     panels = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
-    from lightning_anneal.search.names import labels
-
     short = labels(axes)
     for panel, (name, tried) in zip(panels, axes.items(), strict=False):
         _panel(panel, tried, values, best.values[name], reached[best.index])
         panel.set_xlabel(short[name])
+    if axes:
+        panels[0].legend(fontsize="small", framealpha=0.6)
     for panel in panels[len(axes) :]:
         panel.set_visible(False)
     for row in range(rows):
