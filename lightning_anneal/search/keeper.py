@@ -19,6 +19,9 @@ from lightning_anneal.search.files import read_json, write_json
 from lightning_anneal.search.names import labels
 from lightning_anneal.search.runs import CHECKPOINT, PRUNE, RESULT, RUN, best_of, read_epochs
 
+_fits = 0
+"""How many fits this process has begun."""
+
 
 class RunKeeper(Checkpoint):
     """Writes ``last.ckpt`` and ``result.json`` into a run's folder, each as a whole.
@@ -53,10 +56,11 @@ class RunKeeper(Checkpoint):
             pruned = False
         if trainer.is_global_zero:
             self._note(trainer.current_epoch, metrics, pruned)
-        temporary = self.folder / f".{CHECKPOINT}"
+        last = _checkpoint_of(self.folder, _fits)
+        temporary = last.with_name(f".{last.name}")
         trainer.save_checkpoint(temporary)  # on every rank
         if trainer.is_global_zero:
-            os.replace(temporary, self.folder / CHECKPOINT)
+            os.replace(temporary, last)
         if stop:
             trainer.should_stop = True
 
@@ -77,14 +81,23 @@ class RunKeeper(Checkpoint):
 
     def _note(self, epoch: int, metrics: dict[str, float], pruned: bool) -> None:
         """Write down an epoch's metrics; one that is trained again takes the place of the one before."""
-        epochs: dict[int, Any] = {e: found for e, found in read_epochs(self.folder).items() if e < epoch}
+        # A script that fits several times is judged by its last fit.
+        same = (read_json(self.folder / RESULT) or {}).get("fit", _fits) == _fits
+        epochs = {e: found for e, found in read_epochs(self.folder).items() if same and e < epoch}
         # JSON has no NaN.
         epochs[epoch] = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
-        write_json(self.folder / RESULT, {"epochs": epochs, **({"pruned": True} if pruned else {})})
+        write_json(self.folder / RESULT, {"fit": _fits, "epochs": epochs, **({"pruned": True} if pruned else {})})
+
+
+def _checkpoint_of(folder: Path, fit: int) -> Path:
+    return folder / CHECKPOINT if fit == 1 else (folder / CHECKPOINT).with_stem(f"last_of_fit_{fit}")
 
 
 def resume_by_itself() -> None:
-    """Let every fit of this process that isn't given a checkpoint go on from the run's last one, if there is one.
+    """Let every fit of this process that isn't given a checkpoint go on from its last one, if there is one.
+
+    A script may fit several times, as for folds: the first fit goes on from the first fit's checkpoint of an earlier
+    attempt, the second one from the second's.
 
     There is no public way in: a callback comes too late, and the script that calls ``fit`` is the user's.
     """
@@ -95,8 +108,10 @@ def resume_by_itself() -> None:
 
     @functools.wraps(fit)
     def resuming(*args: Any, **kwargs: Any) -> Any:
+        global _fits
+        _fits += 1
         given = signature.bind(*args, **kwargs)
-        last = Path(os.environ.get(RUN_FOLDER, "")) / CHECKPOINT
+        last = _checkpoint_of(Path(os.environ.get(RUN_FOLDER, "")), _fits)
         if given.arguments.get("ckpt_path") is None and RUN_FOLDER in os.environ and last.exists():
             given.arguments["ckpt_path"] = str(last)
             if "weights_only" in signature.parameters:

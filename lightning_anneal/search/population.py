@@ -113,7 +113,9 @@ class Population:
             until = min((self._generation + 1) * self._pbt.interval, self._epochs)
             waiting = [run for run in self._plan.runs if self._prepare(run, until)]
             progress.say(f"generation {self._generation + 1}: {len(waiting)} runs to epoch {until}")
-            drive(Queue(waiting), engine, self._plan.settings, progress)
+            failed = drive(Queue(waiting), engine, self._plan.settings, progress)
+            if failed and self._plan.settings.fail_fast:
+                return
             if until >= self._epochs or not any(run.state in FINISHED for run in self._plan.runs):
                 return
             self._exchanges = self._decide(until, progress)
