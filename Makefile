@@ -22,6 +22,7 @@ test-all: $(EXTRAS) test
 
 bench: $(READY)
 	$(BIN)/python benchmarks/step_cost.py
+	$(BIN)/python benchmarks/search_overhead.py
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

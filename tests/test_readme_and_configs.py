@@ -16,6 +16,8 @@ README = (ROOT / "README.md").read_text()
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 YAML = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
 CONFIGS = sorted(path.name for path in (ROOT / "configs").glob("*.yaml"))
+SEARCHES = [name for name in CONFIGS if name.startswith("search")]
+FITS = [name for name in CONFIGS if name not in SEARCHES]
 MODEL = ["--model=examples.digits_vae.DigitsVAE", "--data=examples.digits_data.DigitsData"]
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is longer than the run", "ignore:a warm-up of 3 epochs never ends")
@@ -40,7 +42,7 @@ def quick(folder: Path, config: str) -> list[str]:
 
 
 @pytest.mark.usefixtures("at_root")
-@pytest.mark.parametrize("config", CONFIGS)
+@pytest.mark.parametrize("config", FITS)
 def test_yaml_configs_train(tmp_path: Path, config: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(quick(tmp_path, f"configs/{config}")) == 0
     assert list(tmp_path.rglob("events.*"))
@@ -85,9 +87,33 @@ def test_json_configs_train(tmp_path: Path, config: str) -> None:
 def test_the_readme_lists_every_config() -> None:
     assert {Path(name).name for name in re.findall(r"`configs/(\w+\.yaml)`", README)} == set(CONFIGS)
     for name in CONFIGS:
-        assert set(yaml.safe_load((ROOT / "configs" / name).read_text())) == {
-            "seed_everything",
-            "model",
-            "data",
-            "trainer",
-        }
+        sections = {"seed_everything", "model", "data", "trainer", *(["search"] if name in SEARCHES else [])}
+        assert set(yaml.safe_load((ROOT / "configs" / name).read_text())) == sections
+
+
+@pytest.mark.usefixtures("at_root")
+@pytest.mark.parametrize(("config", "runs"), [("search.yaml", 12), ("search_pbt.yaml", 6)])
+def test_the_runs_of_search_configs_train(
+    tmp_path: Path, config: str, runs: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["search", "--config", f"configs/{config}", "--no-execute", "--root-dir", str(tmp_path)]) == 0
+    folders = capsys.readouterr().out.split()
+    assert len(folders) == runs
+    short = ["--trainer.max_epochs=2", "--trainer.limit_train_batches=4", "--trainer.enable_progress_bar=false"]
+    assert main(["fit", "--config", f"{folders[-1]}/config.yaml", *short]) == 0
+    assert list(Path(folders[-1]).rglob("events.*"))
+
+
+@pytest.mark.usefixtures("at_root")
+def test_the_readme_shows_what_the_search_configs_search() -> None:
+    shown = [yaml.safe_load(block) for block in re.findall(r"```yaml search\n(.*?)```", README, re.DOTALL)]
+    for block, name in zip(shown, SEARCHES, strict=True):
+        written = yaml.safe_load((ROOT / "configs" / name).read_text())
+        assert part_of(written, block) == block
+
+
+def part_of(whole: Any, shape: Any) -> Any:
+    """What a config has at the places of another one."""
+    if isinstance(shape, dict):
+        return {key: part_of(whole[key], each) for key, each in shape.items()}
+    return whole
