@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 _LONGEST = 200
@@ -20,4 +21,8 @@ def say(text: str) -> None:
 
 def show(text: str) -> None:
     """What a command was asked for."""
-    print(text, flush=True)
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # A reader such as `head` has seen enough; what is left at the end has to go somewhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

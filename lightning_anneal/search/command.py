@@ -115,7 +115,7 @@ def _execute(plan: Plan) -> int:
 
 def _status(arguments: Sequence[str]) -> int:
     plan = _plan("status", "How far each run is.", arguments)
-    states = [run.state for run in plan.runs]
+    states = ["cut off" if run.cut_off else run.state for run in plan.runs]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states)) or "no runs yet"
     lines = [f"{plan.folder.name}: {counts}"]
     for run, state in zip(plan.runs, states, strict=True):

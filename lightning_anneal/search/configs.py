@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ FOLDERS = ("config", "configs")
 SECTION = "search"
 SEED = "seed_everything"
 DEFAULT_SEED = 0
+_INTERPOLATION = "${"
 
 
 def find_config(folder: Path) -> Path:
@@ -89,11 +91,14 @@ def plain_config(config: dict[str, Any], folder: Path) -> dict[str, Any]:
     Raises:
         AnnealError: For an interpolation that leads nowhere.
     """
-    try:
-        resolved: Any = OmegaConf.to_container(OmegaConf.create(config), resolve=True)
-    except Exception as error:
-        raise AnnealError("config", f"can't be resolved: {' '.join(str(error).split())[:120]}") from None
+    resolved: Any = config
+    if _INTERPOLATION in repr(config):
+        try:
+            resolved = OmegaConf.to_container(OmegaConf.create(config), resolve=True)
+        except Exception as error:
+            raise AnnealError("config", f"can't be resolved: {' '.join(str(error).split())[:120]}") from None
     if is_lightning_cli(resolved):
+        resolved = {**resolved, "trainer": deepcopy(resolved["trainer"])}
         _write_into(resolved["trainer"], folder)
     return dict(resolved)
 

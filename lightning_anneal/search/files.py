@@ -77,3 +77,15 @@ def locked(path: Path, wait_s: float = 0.0) -> Iterator[int]:
         file.write(str(os.getpid()))
         file.flush()
         yield file.fileno()
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process holds a file that `locked` locks."""
+    try:
+        with path.open("a+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False

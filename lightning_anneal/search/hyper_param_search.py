@@ -120,7 +120,10 @@ class HyperParamSearch:
             result = execute_plan(plan, quiet=self._quiet)
             failed = [run for run in result.runs if run.state not in FINISHED]
             if failed:
-                raise AnnealError(failed[0].name, f"failed, and {len(failed) - 1} more; see {failed[0].folder}/log.txt")
+                what = (
+                    f"{len(failed)} of {len(plan.runs)} runs failed; the first one's log is {failed[0].folder}/log.txt"
+                )
+                raise AnnealError(str(plan.folder), what)
         return [run.folder for run in plan.runs]
 
     def run(self, **settings: Any) -> SearchResult:

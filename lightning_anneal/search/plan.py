@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -138,8 +139,9 @@ class Plan:
         folder = make_folder(self.folder.parent, name)
         run = Run(len(self.runs), folder, point)
         self.runs.append(run)
-        write_whole(folder / CONFIG, to_yaml(self.config_of(point, folder)))
-        write_json(folder / RUN, self.order(run))
+        # Nobody knows of them before the plan is there; that one is written as a whole.
+        (folder / CONFIG).write_text(to_yaml(self.config_of(point, folder)))
+        (folder / RUN).write_text(json.dumps(self.order(run)))
         return run
 
     def order(self, run: Run) -> dict[str, Any]:

@@ -28,13 +28,18 @@ class Progress:
         self._began: dict[int, float] = {}
         self._done = done
         self._failed = 0
-        self._best: tuple[Best, Run] | None = None
+        self._best: Best | None = None
         for run in plan.runs:
             self._look(run)
         self._quiet = quiet
         # Without a terminal it shows nothing; the lines are written all the same.
         self._bar = tqdm(
-            total=total, initial=done, unit="run", file=sys.stderr, disable=True if quiet else None, leave=False
+            total=total,
+            initial=done,
+            file=sys.stderr,
+            disable=True if quiet else None,
+            leave=False,
+            bar_format="{bar:20} {desc}, {elapsed} gone, {remaining} left",
         )
 
     def started(self, run: Run) -> None:
@@ -67,10 +72,11 @@ class Progress:
 
     def show(self, running: Collection[Run]) -> None:
         """Bring the bar up to date."""
-        best = "none yet" if self._best is None else f"{self._best[0].value:.6g} ({self._best[1].name})"
-        self._bar.set_postfix_str(
-            f"{len(running)} running, {self._failed} failed, best {self._settings.monitor} {best}"
-        )
+        for run in running:
+            self._look(run)
+        best = "none yet" if self._best is None else f"{self._best.value:.6g}"
+        counts = f"{self._done} of {self._total} done, {len(running)} running, {self._failed} failed"
+        self._bar.set_description_str(f"{counts}, best {self._settings.monitor} {best}")
 
     def say(self, line: str) -> None:
         """Write a line above the bar."""
@@ -86,8 +92,8 @@ class Progress:
         if best is None:
             return
         sign = 1 if self._settings.mode == "min" else -1
-        if self._best is None or sign * best.value < sign * self._best[0].value:
-            self._best = best, run
+        if self._best is None or sign * best.value < sign * self._best.value:
+            self._best = best
 
     def _seconds(self, run: Run) -> str:
         seconds = time.monotonic() - self._began.get(run.index, time.monotonic())

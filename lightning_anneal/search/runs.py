@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lightning_anneal.search.files import read_json
+from lightning_anneal.search.files import is_held, read_json
 
 CONFIG = "config.yaml"
 RUN = "run.json"
@@ -80,6 +80,11 @@ class Run:
     def state(self) -> str:
         """How far it is, as its process told last: a killed one is still ``running`` there."""
         return str(self.status["state"])
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether its process was killed: it could not tell that it runs no more."""
+        return self.state == RUNNING and not is_held(self.folder / LOCK)
 
     @property
     def epochs(self) -> Epochs:

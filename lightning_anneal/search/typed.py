@@ -11,8 +11,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 def knows(class_path: str, key: str) -> bool:
     """Whether a class has an argument, or a dataclass among its arguments a field (``optim.learning_rate``)."""
-    parser = _parser(class_path)
-    return parser is not None and f"x.{key}" in parser.get_defaults()
+    return f"x.{key}" in _arguments(class_path)
 
 
 def takes(class_path: str, key: str, value: Any) -> bool:
@@ -32,6 +31,12 @@ def takes(class_path: str, key: str, value: Any) -> bool:
     except Exception:  # of whatever kind, it is a "no"
         return False
     return True
+
+
+@cache
+def _arguments(class_path: str) -> frozenset[str]:
+    parser = _parser(class_path)
+    return frozenset() if parser is None else frozenset(parser.get_defaults().keys())
 
 
 @cache
