@@ -39,6 +39,10 @@ def run_in_task(folder: str, environment: dict[str, str], paths: list[str]) -> N
         os.close(held)
 
 
+_MOST = 256
+"""Runs that are handed over at once, if the settings don't tell: enough for a cluster that grows with its work."""
+
+
 class RayEngine:
     """Runs as tasks of a Ray cluster. Ray takes up again what is lost with a node.
 
@@ -71,7 +75,7 @@ class RayEngine:
         self._task = ray.remote(num_cpus=cpus, num_gpus=settings.gpus_per_run or 0, max_retries=settings.retries)(
             run_in_task
         )
-        self._most = settings.workers
+        self._most = settings.workers or _MOST
         self._runs: dict[Any, Run] = {}
 
     @property
@@ -82,7 +86,7 @@ class RayEngine:
     @property
     def free(self) -> bool:
         """Whether another run can be handed over."""
-        return self._most is None or len(self._runs) < self._most
+        return len(self._runs) < self._most
 
     def start(self, run: Run) -> None:
         """Hand a run over to the cluster."""
