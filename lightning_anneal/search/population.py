@@ -136,7 +136,7 @@ class Population:
     def _decide(self, until: int, progress: Progress) -> list[dict[str, Any]]:
         """Who takes over from whom, and with which values."""
         draw = random.Random(f"{self._plan.settings.sampler_seed} {self._generation}")
-        reached = {run.index: self._metric(run, until) for run in self._plan.runs}
+        reached = {run.index: self._metric(run) for run in self._plan.runs}
         sign = 1 if self._plan.settings.mode == "min" else -1
         ranked = sorted(reached, key=lambda i: (reached[i] is None, sign * (reached[i] or 0.0), i))
         count = int(self._pbt.quantile * len(ranked)) or (1 if self._pbt.quantile else 0)
@@ -177,7 +177,7 @@ class Population:
         }
         write_json(self._plan.folder / STATE, content)
 
-    def _metric(self, run: Run, until: int) -> float | None:
+    def _metric(self, run: Run) -> float | None:
         """Where a member stands: its last epoch, which EarlyStopping may have made an earlier one."""
         epochs = run.epochs
         if run.state not in FINISHED or not epochs:
