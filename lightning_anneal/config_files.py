@@ -29,6 +29,7 @@ def read_config(source: str, where: str = "--config") -> Any:
         loaded = OmegaConf.create(source) if source.lstrip().startswith("{") else OmegaConf.load(source)
         return OmegaConf.to_container(loaded, resolve=False)
     except OSError:
-        raise AnnealError(where, f"no such file {quote(source)}") from None
+        raise AnnealError(where, f"no such file '{source}'") from None
     except Exception as error:
-        raise AnnealError(where, f"{quote(source)} can't be read: {' '.join(str(error).split())[:120]}") from None
+        reason = " ".join(str(error).replace(f'in "{source}", ', "").split())[:120]
+        raise AnnealError(where, f"{quote(source)} can't be read: {reason}") from None

@@ -26,7 +26,8 @@ from lightning_anneal.overrides import apply_override, take_overrides
 from lightning_anneal.terminal import say_error
 
 _USAGE_ERROR = 2
-_GIVEN_MAPPING = re.compile(r'Parser key "([\w.]+)".*Given value: (\{.*?\})', re.DOTALL)
+_GIVEN = re.compile(r"\s*Given value type:.*", re.DOTALL)
+_GIVEN_MAPPING = re.compile(r'Parser key "([\w.]+)".*Given value: (\{[^\n]*?\w:[^ \n][^\n]*?\})', re.DOTALL)
 
 
 class _Parser(LightningArgumentParser):
@@ -35,7 +36,8 @@ class _Parser(LightningArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print what is wrong and exit with status 2."""
         cause = _anneal_error(ex)
-        say_error(str(cause or _missing_space(message) or message))
+        # What was given stands at the end of a long story; what was expected is the better end.
+        say_error(str(cause or _missing_space(message) or _GIVEN.sub("", message)))
         sys.exit(_USAGE_ERROR)
 
 
@@ -98,7 +100,7 @@ def check_config(config: Mapping[str, Any]) -> None:
     said, printed = io.StringIO(), io.StringIO()
     try:
         with contextlib.redirect_stderr(said), contextlib.redirect_stdout(printed):
-            status = main(["fit", "--config", json.dumps(config), "--print_config"])
+            status = main(["fit", "--config", json.dumps(config, ensure_ascii=False), "--print_config"])
     except SystemExit as stop:
         status = stop.code if isinstance(stop.code, int) else 1
     if status:

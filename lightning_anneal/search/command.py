@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from lightning_anneal.errors import AnnealError, nearest, quote
+from lightning_anneal.errors import AnnealError, nearest, quote, suggestion
 from lightning_anneal.search.child import main as run_child
 from lightning_anneal.search.configs import find_config
 from lightning_anneal.search.execute import execute_plan
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str]) -> int:
         if action in _ACTIONS:
             return _ACTIONS[action](arguments[1:])
         if action and not action.startswith("-"):
-            raise AnnealError("search", f"unknown action {quote(action)}{nearest(action, _ACTIONS)}; or give options")
+            raise AnnealError("search", f"unknown action {quote(action)}{suggestion(action, _ACTIONS)}")
         return _search(arguments)
     except AnnealError as error:
         say_error(str(error))
@@ -65,11 +65,17 @@ def _search(arguments: Sequence[str]) -> int:
     if options["seeds"] is not None:
         options["seeds"] = _seeds(options["seeds"])
     if resumed is not None:
+        if dry or not execute:
+            raise AnnealError("--resume", "runs what is left; take search status DIR to look")
         return _resume(resumed, config, pieces, options)
     if config is None:
         config = str(find_config(Path.cwd()))
         say(f"config: {relative(Path(config))}")
-    variations = dict(read_variation(piece) for piece in pieces or ())
+    variations: dict[str, list[Any]] = {}
+    for path, values in map(read_variation, pieces or ()):
+        if path in variations:
+            raise AnnealError("--param-variations", f"{quote(path)} is there twice; give its values once")
+        variations[path] = values
     search = HyperParamSearch(config, variations, root_dir=root, quiet=dry, **options)
     if dry:
         search.check()
@@ -206,25 +212,31 @@ def _options() -> _Parser:
     )
     add = parser.add_argument
     add("--config", "-c", help="a YAML file (default: the first by name in config/ or configs/)")
-    add("--param-variations", nargs="+", metavar="PATH=V1,V2", help="axes, in place of the config's own at that path")
+    add(
+        "--param-variations",
+        nargs="+",
+        action="extend",
+        metavar="PATH=V1,V2",
+        help="axes, in place of the config's own at that path",
+    )
     add("--run-prefix", help="what the names of the folders begin with (default: run)")
     add("--no-execute", dest="execute", action="store_false", help="make the folders, run nothing")
     add("--dry-run", action="store_true", help="show the axes, make nothing")
     add("--resume", metavar="DIR", help="go on with the search of this folder")
     add("--root-dir", default="runs", help="where the folders go (default: runs)")
-    add("--algo", choices=ALGORITHMS, help="default: grid")
+    add("--algo", metavar="|".join(ALGORITHMS), help="default: grid")
     add("--n-runs", type=int, help="runs of random and tpe, population of pbt")
     add("--seeds", metavar="0,1,2", help="each combination is run with each seed")
     add("--monitor", help="the metric that ranks the runs (default: val_loss)")
-    add("--mode", choices=MODES, help="which of it is better")
+    add("--mode", metavar="|".join(MODES), help="which of it is better")
     add("--workers", type=int, help="runs at once (default: 1)")
     add("--gpus-per-run", type=int, help="GPUs that each run has for itself")
     add("--cpus-per-run", type=int, help="threads of each run")
-    add("--engine", choices=ENGINES, help="default: local")
+    add("--engine", metavar="|".join(ENGINES), help="default: local")
     add("--ray-address", help="of a Ray cluster (default: one on this machine)")
     add("--retries", type=int, help="how often a failed run is taken up again (default: 1)")
     add("--fail-fast", action="store_true", default=None, help="end when a run fails")
-    add("--pruner", choices=PRUNERS, help="ends runs that promise little (default: none)")
+    add("--pruner", metavar="|".join(PRUNERS), help="ends runs that promise little (default: none)")
     add("--sampler-seed", type=int, help="of what the search draws (default: 0)")
     add("--max-runs", type=int, help="a larger search is refused (default: 10000)")
     add("--command", help="what is run, with {config} in it (default: this package's own fit)")

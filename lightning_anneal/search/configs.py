@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from lightning_anneal.config_files import read_config
 from lightning_anneal.errors import AnnealError, quote
 from lightning_anneal.search import typed
 from lightning_anneal.search.space import TRAINER
+from lightning_anneal.search.values import plain_value
 
 FOLDERS = ("config", "configs")
 SECTION = "search"
 SEED = "seed_everything"
 DEFAULT_SEED = 0
-_INTERPOLATION = "${"
+_TO_RESOLVE = ("${", "???")
+"""OmegaConf's interpolations, and its mark of a value that has yet to be given."""
 
 
 def find_config(folder: Path) -> Path:
@@ -36,7 +38,7 @@ def find_config(folder: Path) -> Path:
 
 def first_config(folder: Path) -> Path | None:
     """The first YAML file of a folder by name."""
-    files = sorted(path for path in folder.glob("*.y*ml") if path.suffix in (".yaml", ".yml"))
+    files = sorted(path for path in folder.glob("[!.]*.y*ml") if path.suffix in (".yaml", ".yml"))
     return files[0] if files else None
 
 
@@ -49,8 +51,10 @@ def read_search_config(config: str | Path | Mapping[str, Any]) -> tuple[dict[str
     Raises:
         AnnealError: If it can't be read, or one of both is no mapping.
     """
-    if isinstance(config, Mapping):
-        read: Any = OmegaConf.to_container(OmegaConf.create(dict(config)), resolve=False)
+    if isinstance(config, DictConfig):
+        read: Any = OmegaConf.to_container(config, resolve=False)
+    elif isinstance(config, Mapping):
+        read = plain_value("config", config)
     else:
         path = Path(config)
         if path.is_dir():
@@ -64,13 +68,37 @@ def read_search_config(config: str | Path | Mapping[str, Any]) -> tuple[dict[str
     section = read.pop(SECTION, None) or {}
     if not isinstance(section, dict):
         raise AnnealError(SECTION, f"must be a mapping of settings, got {quote(section)}")
-    return read, section
+    # It may refer to the rest of the config.
+    return read, resolve({**read, SECTION: section})[SECTION] if section else {}
+
+
+def resolve(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A config with its interpolations resolved.
+
+    Raises:
+        AnnealError: If one leads nowhere.
+    """
+    if not any(sign in repr(config) for sign in _TO_RESOLVE):
+        return dict(config)
+    try:
+        resolved: Any = OmegaConf.to_container(OmegaConf.create(dict(config)), resolve=True, throw_on_missing=True)
+    except Exception as error:
+        raise AnnealError("config", f"can't be resolved: {' '.join(str(error).split())[:120]}") from None
+    return dict(resolved)
 
 
 def is_lightning_cli(config: Mapping[str, Any]) -> bool:
-    """Whether a config is one of LightningCLI, as far as its trainer tells."""
-    trainer = config.get("trainer")
-    return isinstance(trainer, Mapping) and all(typed.knows(TRAINER, str(key)) for key in trainer)
+    """Whether a config is one of LightningCLI: its trainer has arguments of a Trainer, or it names a model's class."""
+    trainer = config.get("trainer") or {}
+    if not names_classes(config) or not isinstance(trainer, Mapping):
+        return False
+    return all(typed.knows(TRAINER, str(key)) for key in trainer)
+
+
+def names_classes(config: Mapping[str, Any]) -> bool:
+    """Whether a config was at least meant for LightningCLI: it has a trainer, or names its model's class."""
+    model = config.get("model")
+    return isinstance(config.get("trainer"), Mapping) or (isinstance(model, Mapping) and "class_path" in model)
 
 
 def with_seed(config: dict[str, Any]) -> dict[str, Any]:
@@ -91,16 +119,10 @@ def plain_config(config: dict[str, Any], folder: Path) -> dict[str, Any]:
     Raises:
         AnnealError: For an interpolation that leads nowhere.
     """
-    resolved: Any = config
-    if _INTERPOLATION in repr(config):
-        try:
-            resolved = OmegaConf.to_container(OmegaConf.create(config), resolve=True)
-        except Exception as error:
-            raise AnnealError("config", f"can't be resolved: {' '.join(str(error).split())[:120]}") from None
-    if is_lightning_cli(resolved):
-        resolved = {**resolved, "trainer": deepcopy(resolved["trainer"])}
-        _write_into(resolved["trainer"], folder)
-    return dict(resolved)
+    resolved = resolve(config)
+    if not is_lightning_cli(resolved):
+        return resolved
+    return {**resolved, "trainer": _writing_into(resolved.get("trainer") or {}, folder)}
 
 
 def to_yaml(config: Mapping[str, Any]) -> str:
@@ -108,23 +130,40 @@ def to_yaml(config: Mapping[str, Any]) -> str:
     return OmegaConf.to_yaml(OmegaConf.create(dict(config)))
 
 
-def _write_into(trainer: dict[str, Any], folder: Path) -> None:
-    """Let all that a Trainer writes go to a folder: elsewhere it would lie beside other runs', or over them."""
-    trainer["default_root_dir"] = str(folder)
-    for logger in _parts(trainer.get("logger")):
-        arguments = logger.setdefault("init_args", {})
-        if "save_dir" in arguments or typed.knows(str(logger["class_path"]), "save_dir"):
-            arguments["save_dir"] = str(folder)
-    for callback in _parts(trainer.get("callbacks")):
-        arguments = callback.get("init_args") or {}
-        if isinstance(arguments.get("dirpath"), str):
-            arguments["dirpath"] = str(folder / Path(arguments["dirpath"]).name)
+def _writing_into(trainer: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """A Trainer's arguments, all that it writes in a folder: elsewhere it would lie beside other runs' or over them."""
+    told = {**deepcopy(dict(trainer)), "default_root_dir": str(folder)}
+    if "logger" in told:
+        told["logger"] = _each(told["logger"], lambda logger: _logging_into(logger, folder))
+    if "callbacks" in told:
+        told["callbacks"] = _each(told["callbacks"], lambda callback: _saving_into(callback, folder))
+    return told
 
 
-def _parts(entry: Any) -> list[dict[str, Any]]:
-    """The classes that are named, one or several."""
-    return [
-        part
-        for part in (entry if isinstance(entry, list) else [entry])
-        if isinstance(part, dict) and "class_path" in part
-    ]
+def _each(entry: Any, change: Callable[[Any], Any]) -> Any:
+    """One or several classes, each changed."""
+    return [change(part) for part in entry] if isinstance(entry, list) else change(entry)
+
+
+def _logging_into(logger: Any, folder: Path) -> Any:
+    """A logger that writes into a folder, if it can be told where to."""
+    name = logger.get("class_path") if isinstance(logger, Mapping) else logger
+    if not isinstance(name, str):
+        return logger
+    arguments = (logger.get("init_args") if isinstance(logger, Mapping) else None) or {}
+    # LightningCLI knows Lightning's loggers by their names alone.
+    known = any(typed.knows(path, "save_dir") for path in (name, f"lightning.pytorch.loggers.{name}"))
+    if not known and "save_dir" not in arguments:
+        return logger
+    rest = logger if isinstance(logger, Mapping) else {}
+    return {**rest, "class_path": name, "init_args": {**arguments, "save_dir": str(folder)}}
+
+
+def _saving_into(callback: Any, folder: Path) -> Any:
+    """A callback whose ``dirpath`` is in a folder."""
+    arguments = callback.get("init_args") if isinstance(callback, Mapping) else None
+    if not isinstance(arguments, Mapping) or not isinstance(arguments.get("dirpath"), str):
+        return callback
+    given = Path(arguments["dirpath"])
+    inside = given if not given.is_absolute() and ".." not in given.parts else Path(given.name.replace("..", ""))
+    return {**callback, "init_args": {**arguments, "dirpath": str(folder / inside)}}

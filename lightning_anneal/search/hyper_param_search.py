@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_anneal.errors import AnnealError, quote
-from lightning_anneal.search.configs import SECTION, SEED, is_lightning_cli, read_search_config, with_seed
+from lightning_anneal.search.configs import SECTION, SEED, names_classes, read_search_config, with_seed
 from lightning_anneal.search.engines import check_needs
 from lightning_anneal.search.execute import execute_plan
 from lightning_anneal.search.plan import Plan, config_of
@@ -18,7 +18,7 @@ from lightning_anneal.search.population import first_points, population_space
 from lightning_anneal.search.results import SearchResult
 from lightning_anneal.search.runs import FINISHED
 from lightning_anneal.search.settings import Settings
-from lightning_anneal.search.space import Axis, Point, Space, find_space
+from lightning_anneal.search.space import Axis, Point, Space, check_arguments, find_space
 from lightning_anneal.terminal import say
 
 EXECUTION = ("workers", "gpus_per_run", "cpus_per_run", "retries", "fail_fast", "engine", "ray_address")
@@ -154,15 +154,32 @@ class HyperParamSearch:
         """
         self.count()
         check_needs(self._settings)
-        if self._settings.command is not None or not is_lightning_cli(self._space.config):
+        if self._settings.command is not None:
             return
         from lightning_anneal.callback_configs import check_callbacks
+
+        seen: set[str] = set()
+        for point in self._points():
+            config = config_of(self._space, self._settings, point, self._root / "run")
+            # The types have been asked about plain values. Other runs differ in their callbacks, and in whole classes.
+            structure = repr([value for path, value in point.items() if _is_structure(path, value)])
+            check_callbacks(config)
+            if structure not in seen:
+                self._read_as_fit(config)
+            seen.add(structure)
+
+    def _read_as_fit(self, config: dict[str, Any]) -> None:
         from lightning_anneal.lightning_cli import check_config
 
-        for i, point in enumerate(self._points()):
-            config = config_of(self._space, self._settings, point, self._root / "run")
-            # They differ in values that the types have been asked about, and in the callbacks.
-            (check_callbacks if i else check_config)(config)
+        try:
+            check_config(config)
+        except AnnealError:
+            if not names_classes(config):
+                what = "is missing, and `fit` can't run this config: --command 'python train.py {config}'"
+                raise AnnealError("search.command", what) from None
+            # LightningCLI tells neither where nor what may have been meant.
+            check_arguments(config)
+            raise
 
     @staticmethod
     def resume(folder: str | Path, **settings: Any) -> SearchResult:
@@ -188,7 +205,9 @@ class HyperParamSearch:
             space.vary(path, values)
         if self._settings.seeds:
             if SEED not in space.config:
-                raise AnnealError("search.seeds", f"the config has no {SEED} for them")
+                raise AnnealError("search.seeds", f"the config has no {SEED} to put them into; add it")
+            if SEED in self._variations:
+                raise AnnealError("search.seeds", f"{SEED} is varied, too; take one of both")
             space.axes.pop(SEED, None)
         algo, pbt = self._settings.algo, self._settings.pbt
         return population_space(space, pbt) if algo == "pbt" and pbt else space
@@ -211,6 +230,11 @@ class HyperParamSearch:
             quiet=self._quiet,
             **{**self._given, **{name: value for name, value in settings.items() if value is not None}},
         )
+
+
+def _is_structure(path: str, value: Any) -> bool:
+    """Whether a value changes which arguments there are."""
+    return isinstance(value, Mapping) or path.endswith("class_path")
 
 
 def _values(axis: Axis) -> str:

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from lightning_anneal.errors import AnnealError
 from lightning_anneal.overrides import read_path
 
 _LONGEST = 120
@@ -58,8 +59,19 @@ def run_name(prefix: str, time: datetime, point: Mapping[str, Any]) -> str:
 
 
 def make_folder(parent: Path, name: str) -> Path:
-    """A new folder of this name, or with a number behind it if there is one: whoever comes at the same time, too."""
-    parent.mkdir(parents=True, exist_ok=True)
+    """A new folder of this name, or with a number behind it if there is one: whoever comes at the same time, too.
+
+    Raises:
+        AnnealError: If the parent is no folder, or none to write to.
+    """
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        return _new_folder(parent, name)
+    except OSError as error:
+        raise AnnealError(str(parent), f"no folder can be made there: {error.strerror}") from None
+
+
+def _new_folder(parent: Path, name: str) -> Path:
     number = 1
     while True:
         folder = parent / (name if number == 1 else f"{name}-{number}")

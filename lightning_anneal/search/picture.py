@@ -7,12 +7,18 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from lightning_anneal.errors import AnnealError
+from lightning_anneal.errors import AnnealError, quote
+from lightning_anneal.search.configs import SEED
 from lightning_anneal.search.names import labels
 from lightning_anneal.search.results import SearchResult
 
 _COLUMNS = 3
+_MOST_LEVELS = 8
+"""An axis with more values than these is drawn to scale."""
 _WIDE_SPAN = 20.0
+_LONGEST_NAME = 14
+_FAR = 4.0
+"""How many spreads of the better half a value may lie away before it is drawn at the edge."""
 
 
 def draw(result: SearchResult, path: Path) -> Path:
@@ -23,7 +29,7 @@ def draw(result: SearchResult, path: Path) -> Path:
         path: Where the picture goes; its ending says what it is.
 
     Raises:
-        AnnealError: If matplotlib is missing, or no run has the metric.
+        AnnealError: If matplotlib is missing, no run has the metric, there is no axis, or the picture can't be written.
     """
     try:
         from matplotlib.figure import Figure
@@ -31,48 +37,104 @@ def draw(result: SearchResult, path: Path) -> Path:
         raise AnnealError("plot", "needs matplotlib: pip install 'lightning_anneal[plot]'") from None
     best = result.best
     reached = {run.index: found.value for run in result.runs if (found := run.best(result.monitor, result.mode))}
-    axes = {path: [run.values.get(path) for run in result.runs if run.index in reached] for path in best.values}
-    values = [reached[run.index] for run in result.runs if run.index in reached]
-    columns = min(_COLUMNS, max(1, len(axes)))
-    rows = max(1, math.ceil(len(axes) / columns))
-    figure = Figure(figsize=(4.2 * columns, 3.4 * rows), layout="constrained")
+    # In the order of the runs, which is that of the axes' values.
+    runs = [run for run in result.plan.runs if run.index in reached]
+    names = [name for name in best.values if name != SEED or not result.plan.settings.seeds]
+    if not names:
+        raise AnnealError(str(result.plan.folder), "has no axis to draw over; its runs differ in nothing but seeds")
+    columns = 2 if len(names) == 4 else min(_COLUMNS, len(names))
+    rows = math.ceil(len(names) / columns)
+    figure = Figure(figsize=(max(6.0, 4.2 * columns), 3.4 * rows), layout="constrained")
     panels = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
-    short = labels(axes)
-    for panel, (name, tried) in zip(panels, axes.items(), strict=False):
-        _panel(panel, tried, values, best.values[name], reached[best.index])
-        panel.set_xlabel(short[name])
-    if axes:
-        panels[0].legend(fontsize="small", framealpha=0.6)
-    for panel in panels[len(axes) :]:
+    values = [reached[run.index] for run in runs]
+    limit = _limit(values, result.mode)
+    short = labels(best.values)
+    for panel, name in zip(panels, names, strict=False):
+        axis = result.plan.space.axes.get(name)
+        tried = [run.values.get(name) for run in runs]
+        levels = [] if axis is not None and axis.scale else _levels(tried)
+        _panel(panel, tried, levels, values, runs.index(best), limit, result.mode)
+        panel.set_xlabel(_escaped(short[name]))
+    for panel in panels[len(names) :]:
         panel.set_visible(False)
     for row in range(rows):
-        panels[row * columns].set_ylabel(f"best {result.monitor}")
-    count = f"{len(values)} runs"
-    figure.suptitle(f"{result.plan.folder.name.removesuffix('_search')}: {count}, best {reached[best.index]:.6g}")
-    figure.savefig(path, dpi=120)
+        panels[row * columns].set_ylabel(_escaped(f"best {result.monitor}"))
+    panels[0].legend(fontsize="small", framealpha=0.6)
+    count = f"{len(runs)} run{'s' * (len(runs) != 1)}"
+    title = f"{result.plan.folder.name.removesuffix('_search')}: {count}, best {reached[best.index]:.6g}"
+    figure.suptitle(_escaped(title))
+    try:
+        figure.savefig(path, dpi=120)
+    except (OSError, ValueError) as error:
+        raise AnnealError(quote(str(path)), f"can't be written: {' '.join(str(error).split())[:100]}") from None
     return path
 
 
-def _panel(panel: Any, tried: list[Any], reached: list[float], best_at: Any, best: float) -> None:
-    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in tried)
-    if numbers:
-        at = [float(value) for value in tried]
-        star = float(best_at)
-        if min(at) > 0 and max(at) / min(at) >= _WIDE_SPAN:
-            panel.set_xscale("log")
-    else:
-        names = sorted({str(value) for value in tried})
-        at = [float(names.index(str(value))) for value in tried]
-        star = float(names.index(str(best_at)))
-        panel.set_xticks(range(len(names)), names)
-        panel.margins(x=0.2)
-    levels = sorted(set(at))
-    if len(levels) < len(at):
-        means = [statistics.fmean(y for x, y in zip(at, reached, strict=True) if x == level) for level in levels]
-        panel.plot(levels, means, color="tab:gray", linewidth=1, zorder=1, label="mean")
-        if numbers and len(levels) <= 8:
-            panel.set_xticks(levels, [f"{level:g}" for level in levels], minor=False)
-            panel.minorticks_off()
-    panel.scatter(at, reached, s=22, alpha=0.7, zorder=2, label="run")
-    panel.scatter([star], [best], s=130, marker="*", color="tab:red", zorder=3, label="best")
+def _panel(
+    panel: Any,
+    tried: list[Any],
+    levels: list[Any],
+    reached: list[float],
+    best: int,
+    limit: float | None,
+    mode: str,
+) -> None:
+    at = [float(levels.index(value)) for value in tried] if levels else [float(value) for value in tried]
+    if levels:
+        panel.set_xticks(range(len(levels)), [_name(level) for level in levels])
+        if max(len(_name(level)) for level in levels) * len(levels) > 2 * _LONGEST_NAME:
+            panel.tick_params(axis="x", labelrotation=30)
+        panel.margins(x=0.15)
+    elif min(at) > 0 and max(at) / min(at) >= _WIDE_SPAN:
+        panel.set_xscale("log")
+    shown = reached if limit is None else [min(y, limit) if mode == "min" else max(y, limit) for y in reached]
+    if len(set(at)) < len(at):
+        middles = sorted(set(at))
+        means = [statistics.fmean(y for x, y in zip(at, shown, strict=True) if x == middle) for middle in middles]
+        # Nothing lies between two names.
+        joined = {"linewidth": 1} if _ordered(tried) else {"linestyle": "none", "marker": "_", "markersize": 22}
+        panel.plot(middles, means, color="tab:gray", zorder=1, label="mean", **joined)
+    near = [i for i, y in enumerate(reached) if y == shown[i]]
+    panel.scatter([at[i] for i in near], [shown[i] for i in near], s=22, alpha=0.7, zorder=2, label="run")
+    far = [i for i in range(len(at)) if i not in near]
+    if far:
+        marker = "^" if mode == "min" else "v"
+        panel.scatter(
+            [at[i] for i in far], [shown[i] for i in far], s=30, marker=marker, color="black", label="far off"
+        )
+    panel.scatter([at[best]], [shown[best]], s=130, marker="*", color="tab:red", zorder=3, label="best")
     panel.grid(visible=True, alpha=0.3)
+
+
+def _levels(tried: list[Any]) -> list[Any]:
+    """The values of an axis that has few of them, numbers in their order; nothing for many."""
+    different: list[Any] = []
+    for value in tried:
+        if value not in different:
+            different.append(value)
+    if not _ordered(tried):
+        return different
+    return sorted(different) if len(different) <= _MOST_LEVELS else []
+
+
+def _ordered(tried: list[Any]) -> bool:
+    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in tried)
+
+
+def _limit(values: list[float], mode: str) -> float | None:
+    """Where runs that came to nothing are drawn, lest they squeeze the others; nothing where there are none."""
+    ranked = sorted(values, reverse=mode == "max")
+    middle = ranked[len(ranked) // 2]
+    far = middle + _FAR * (middle - ranked[0])
+    beyond = [value for value in values if (value > far if mode == "min" else value < far)]
+    return far if beyond and middle != ranked[0] else None
+
+
+def _name(value: Any) -> str:
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return _escaped(text if len(text) <= _LONGEST_NAME else f"{text[: _LONGEST_NAME - 1]}…")
+
+
+def _escaped(text: str) -> str:
+    """A text in which matplotlib sees no formula."""
+    return text.replace("$", r"\$")

@@ -12,8 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
+from lightning_anneal.config_files import read_config
 from lightning_anneal.errors import AnnealError, quote
 from lightning_anneal.search.configs import plain_config, to_yaml
 from lightning_anneal.search.files import read_json, write_json, write_whole
@@ -86,17 +85,28 @@ class Plan:
             others = sorted(path.parent.name for path in folder.parent.glob(f"*/{PLAN}"))
             hint = f"; there is {', '.join(others[-3:])}" if others else ""
             raise AnnealError(str(folder), f"is no folder of a search, which has a {PLAN}{hint}")
-        if written["version"] > VERSION:
-            raise AnnealError(str(folder), f"was written by a newer version ({written['version']}); update the package")
-        space: Any = OmegaConf.to_container(OmegaConf.load(folder / SPACE), resolve=False)
-        axes = [Axis(**{**axis, "values": tuple(axis["values"])}) for axis in space["axes"]]
-        runs = [
-            Run(index, folder.parent / name, values) for index, (name, values) in enumerate(map(tuple, written["runs"]))
-        ]
+        try:
+            if written["version"] > VERSION:
+                what = f"was written by a newer version ({written['version']}); update the package"
+                raise AnnealError(str(folder), what)
+            return cls._read(folder, written, read_config(str(folder / SPACE), SPACE))
+        except (KeyError, TypeError, AttributeError) as error:
+            what = f"{PLAN} or {SPACE} is damaged: {type(error).__name__} at {error}"
+            raise AnnealError(str(folder), what) from None
+
+    @classmethod
+    def _read(cls, folder: Path, written: dict[str, Any], space: dict[str, Any]) -> Plan:
+        axes = {each["path"]: Axis(**{**each, "values": tuple(each["values"])}) for each in space["axes"]}
+        # JSON has texts only as keys; the axes have the values as they were.
+        known = {path: {_as_json(value): value for value in axis.values} for path, axis in axes.items()}
+        runs: list[Run] = []
+        for name, values in written["runs"]:
+            point = {path: known.get(path, {}).get(_as_json(value), value) for path, value in values.items()}
+            runs.append(Run(len(runs), folder.parent / name, point))
         return cls(
             folder,
             Settings.read(written["settings"]),
-            Space(space["config"], {axis.path: axis for axis in axes}),
+            Space(space["config"], axes),
             datetime.fromisoformat(written["began"]),
             Path(written["cwd"]),
             runs,
@@ -155,6 +165,10 @@ class Plan:
             "mode": self.settings.mode,
             "prune": self.settings.pruner != "none",
         }
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, default=str)
 
 
 def config_of(space: Space, settings: Settings, values: Mapping[str, Any] | Lineage, folder: Path) -> dict[str, Any]:

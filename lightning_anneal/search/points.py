@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 import random
+import sys
 from collections.abc import Iterator
 
 from lightning_anneal.errors import AnnealError
 from lightning_anneal.search.configs import SEED
 from lightning_anneal.search.settings import Settings
 from lightning_anneal.search.space import Axis, Point, Space
+
+_PATIENCE = 100
+"""How often to draw for each point, before it is taken that there are no others."""
 
 _DIGITS = 4
 """Significant digits of a number that is drawn: more would tell nothing, and make long names."""
@@ -21,8 +25,14 @@ def count_points(space: Space, settings: Settings) -> int:
     Raises:
         AnnealError: If these are more than it may make, or a grid has a range.
     """
-    wanted = settings.n_runs if settings.algo in ("tpe", "pbt") else _count_drawn(space, settings)
-    total = (wanted or 0) * max(1, len(settings.seeds))
+    ranges = any(axis.scale for axis in space.axes.values())
+    wanted = space.count if settings.algo == "grid" else settings.n_runs or 0
+    if settings.algo == "random" and not ranges:
+        wanted = min(wanted, space.count)
+    total = wanted * max(1, len(settings.seeds))
+    if settings.algo == "random" and ranges and total <= settings.max_runs:
+        # Whole numbers may give fewer combinations than runs were asked for.
+        total = sum(1 for _ in points(space, settings))
     if total > settings.max_runs:
         raise AnnealError(
             "search.max_runs", f"these would be {total} runs, over {settings.max_runs}; raise it, or try less"
@@ -49,12 +59,12 @@ def _without_seeds(space: Space, settings: Settings) -> Iterator[Point]:
     if settings.algo == "grid":
         yield from space.grid()
     elif any(axis.scale for axis in space.axes.values()):
-        draw = random.Random(settings.sampler_seed)
-        for _ in range(settings.n_runs or 0):
-            yield {path: draw_value(axis, draw) for path, axis in space.axes.items()}
+        yield from _drawn(space, settings.n_runs or 0, random.Random(settings.sampler_seed))
     else:
-        chosen = random.Random(settings.sampler_seed).sample(range(space.count), _count_drawn(space, settings))
-        for number in chosen:
+        draw = random.Random(settings.sampler_seed)
+        # A range that is longer can't be sampled; its numbers wouldn't come twice anyway.
+        among = range(min(space.count, sys.maxsize))
+        for number in draw.sample(among, min(settings.n_runs or 0, len(among))):
             yield _combination(space, number)
 
 
@@ -86,12 +96,16 @@ def within(axis: Axis, value: float) -> float:
     return float(min(max(rounded, low), high)) if not axis.whole else int(min(max(rounded, low), high))
 
 
-def _count_drawn(space: Space, settings: Settings) -> int:
-    if settings.algo == "grid":
-        return space.count
-    if any(axis.scale for axis in space.axes.values()):
-        return settings.n_runs or 0
-    return min(settings.n_runs or 0, space.count)
+def _drawn(space: Space, wanted: int, draw: random.Random) -> Iterator[Point]:
+    """Different points of ranges; fewer than wanted if there seem to be no more."""
+    known: set[str] = set()
+    for _ in range(_PATIENCE * wanted):
+        point = {path: draw_value(axis, draw) for path, axis in space.axes.items()}
+        if len(known) == wanted:
+            return
+        if repr(point) not in known:
+            known.add(repr(point))
+            yield point
 
 
 def _combination(space: Space, number: int) -> Point:

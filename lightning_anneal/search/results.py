@@ -135,9 +135,11 @@ class SearchResult:
 
     def _columns(self, paths: list[str]) -> dict[str, str]:
         """The columns of the axes: short names, unless a metric or another column has the name."""
-        taken = {"rank", "run", "state", "index", "best_epoch", "epochs", self.monitor}
+        taken = {"rank", "run", "state", "index", "best_epoch", "epochs", "deviation", "seeds", "runs", self.monitor}
         taken |= {name for run in self.plan.runs for metrics in run.epochs.values() for name in metrics}
-        return {path: path if short in taken else short for path, short in labels(paths).items()}
+        # A path of one key is its own shortest name.
+        whole = {path: f"config.{path}" if path in taken else path for path in paths}
+        return {path: whole[path] if short in taken else short for path, short in labels(paths).items()}
 
 
 def _table(rows: list[Row]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
@@ -42,8 +43,10 @@ class PbtSettings:
             raise AnnealError("search.pbt.annealing_params", "name at least one parameter with its values")
         object.__setattr__(self, "interval", count("search.pbt.interval", self.interval))
         for name, most in (("quantile", 0.5), ("resample", 1.0)):
-            if not 0 <= number(f"search.pbt.{name}", getattr(self, name)) <= most:
-                raise AnnealError(f"search.pbt.{name}", f"must be from 0 to {most}, got {quote(getattr(self, name))}")
+            value = number(f"search.pbt.{name}", getattr(self, name))
+            if not 0 <= value <= most:
+                raise AnnealError(f"search.pbt.{name}", f"must be from 0 to {most}, got {quote(value)}")
+            object.__setattr__(self, name, value)
         factors = self.factors
         if not isinstance(factors, list | tuple) or len(factors) != 2:
             raise AnnealError("search.pbt.factors", f"must be two numbers, got {quote(factors)}")
@@ -108,9 +111,10 @@ class Settings:
         for name, least in _COUNTS.items():
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, count(f"search.{name}", getattr(self, name), least))
-        for name in ("run_prefix", "monitor"):
-            if not isinstance(getattr(self, name), str) or not getattr(self, name).strip():
-                raise AnnealError(f"search.{name}", f"must be a name, got {quote(getattr(self, name))}")
+        for name in ("run_prefix", "monitor", "ray_address"):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, str) or not value.strip()):
+                raise AnnealError(f"search.{name}", f"must be a name, got {quote(value)}")
         flag("search.fail_fast", self.fail_fast)
         self._check_seeds()
         self._check_mode()
@@ -128,7 +132,9 @@ class Settings:
                     raise AnnealError("search", f"unknown setting {quote(key)}{suggestion(key, known)}")
                 if value is not None:
                     given[key] = value
-        if isinstance(given.get("pbt"), Mapping):
+        if given.get("pbt") is not None and not isinstance(given["pbt"], Mapping):
+            raise AnnealError("search.pbt", f"must be a mapping with annealing_params, got {quote(given['pbt'])}")
+        if "pbt" in given:
             pbt = [each.name for each in fields(PbtSettings)]
             for key in given["pbt"]:
                 if key not in pbt:
@@ -147,12 +153,17 @@ class Settings:
     def _check_seeds(self) -> None:
         if not isinstance(self.seeds, list | tuple):
             raise AnnealError("search.seeds", f"must be a list of whole numbers, got {quote(self.seeds)}")
-        object.__setattr__(self, "seeds", tuple(count("search.seeds", seed, least=0) for seed in self.seeds))
+        seeds = tuple(count("search.seeds", seed, least=0) for seed in self.seeds)
+        for i, seed in enumerate(seeds):
+            if seed in seeds[:i]:
+                raise AnnealError("search.seeds", f"{seed} is there twice; the same run twice tells nothing")
+        object.__setattr__(self, "seeds", seeds)
 
     def _check_mode(self) -> None:
         if self.mode is None:
             if not any(word in self.monitor.lower() for word in ("loss", "error", "err", "nll", "perplexity")):
-                raise AnnealError("search.mode", f"say whether min or max is best for {quote(self.monitor)}")
+                what = f"say what is best for {quote(self.monitor)}: --mode min or --mode max"
+                raise AnnealError("search.mode", what)
             object.__setattr__(self, "mode", "min")
         else:
             object.__setattr__(self, "mode", choice("search.mode", self.mode, MODES))
@@ -162,11 +173,15 @@ class Settings:
             return
         if not isinstance(self.command, str) or "{config}" not in self.command:
             raise AnnealError("search.command", f"must have {{config}} in it, got {quote(self.command)}")
+        try:
+            shlex.split(self.command)
+        except ValueError as error:
+            raise AnnealError("search.command", f"can't be split into words: {error}".lower()) from None
 
     def _check_algorithm(self) -> None:
         if self.algo in ("random", "tpe", "pbt") and self.n_runs is None:
             what = "the population of pbt" if self.algo == "pbt" else f"a search by {self.algo}"
-            raise AnnealError("search.n_runs", f"{what} needs a number of runs")
+            raise AnnealError("search.n_runs", f"{what} needs a number of runs: --n-runs 20")
         if self.algo in ("tpe", "pbt") and self.seeds:
             raise AnnealError("search.seeds", f"{self.algo} goes with one seed, the config's seed_everything")
         if self.algo == "pbt":

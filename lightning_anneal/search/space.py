@@ -12,6 +12,7 @@ from typing import Any
 from lightning_anneal.errors import AnnealError, quote, suggestion
 from lightning_anneal.overrides import read_path, read_value, write_path
 from lightning_anneal.search import typed
+from lightning_anneal.search.values import plain_value
 
 LITERAL = ("betas", "milestones", "devices", "values", "prog_bar", "no_decay", "layers", "hidden_sizes", "kernel_size")
 """Lists under these keys are values, where no type says otherwise."""
@@ -89,23 +90,32 @@ class Space:
         return config
 
     def vary(self, path: str, values: Sequence[Any]) -> None:
-        """Give an axis its values; it takes the place of one that the config has there.
+        """Give an axis its values; it takes the place of one that the config has there, or of all below it.
 
         Raises:
             AnnealError: If there are none, the config has no such place, or it doesn't take one of them.
         """
-        if not isinstance(values, list | tuple) or not values:
-            raise AnnealError(path, "an axis needs at least one value")
+        values = plain_value(path, values)
+        if not isinstance(values, list) or not values:
+            raise AnnealError(path, f"an axis needs at least one value in a list, got {quote(values)}")
         _refuse_twice(path, values)
+        keys = read_path(path, path)
+        known = write_path(keys)
+        for other in self.axes:
+            if keys[: len(read_path(other, other))] == read_path(other, other) and other != known:
+                what = f"is inside of the axis {quote(other)}; vary that one, or mark it {{fixed: ...}}"
+                raise AnnealError(path, what)
         # In a copy, which takes the config's place when nothing can go wrong any more.
         config = deepcopy(self.config)
         home, key = _find(config, path)
-        known = write_path(read_path(path, path))
         axis = Axis(known, tuple(values), "given")
         _check_values(config, axis)
         # The place has to be there, so that `at` finds it; which of the values it holds is all the same.
         home[key] = deepcopy(values[0])
+        below = [other for other in self.axes if read_path(other, other)[: len(keys)] == keys and other != known]
         self.config, self.axes[known] = config, axis
+        for other in below:
+            del self.axes[other]
 
 
 def find_space(config: Mapping[str, Any]) -> Space:
@@ -133,6 +143,41 @@ def find_space(config: Mapping[str, Any]) -> Space:
     for axis in space.axes.values():
         _check_values(space.config, axis)
     return space
+
+
+def check_arguments(config: Mapping[str, Any]) -> None:
+    """Look whether the classes that a config names have the arguments that it gives them, and take them.
+
+    Raises:
+        AnnealError: For the first that they don't.
+
+    Example:
+        >>> check_arguments({"data": {"class_path": "lightning.pytorch.Trainer", "init_args": {"max_epoch": 3}}})
+        Traceback (most recent call last):
+        ...
+        lightning_anneal.errors.AnnealError: data.init_args: Trainer has no 'max_epoch'; did you mean 'max_epochs'?
+    """
+    _check_arguments(config, (), None)
+
+
+def _check_arguments(value: Any, path: Path, home: _Home | None) -> None:
+    if isinstance(value, list):
+        for i, each in enumerate(value):
+            _check_arguments(each, (*path, str(i)), None)
+    elif isinstance(value, Mapping):
+        for key, each in value.items():
+            inner = _home_of(value, key, path, home)
+            if inner is not None and inner.typed and not _has_mapping(each):
+                _check_values({}, Axis(write_path((*path, str(key))), (each,), ""), inner)
+            elif inner is not None and not inner.typed and len(inner.inside) == 1 and typed.names(inner.class_path):
+                known = [name for name in typed.names(inner.class_path) if "." not in name]
+                cls = inner.class_path.rpartition(".")[2]
+                raise AnnealError(write_path(path), f"{cls} has no {quote(key)}{suggestion(key, known)}")
+            _check_arguments(each, (*path, str(key)), inner)
+
+
+def _has_mapping(value: Any) -> bool:
+    return isinstance(value, Mapping) or (isinstance(value, list) and any(map(_has_mapping, value)))
 
 
 def read_variation(text: str) -> tuple[str, list[Any]]:
@@ -277,7 +322,8 @@ def _find(config: dict[str, Any], path: str) -> tuple[Any, Any]:
         if isinstance(home, dict) and place not in home:
             # Arguments that the config leaves out are there all the same.
             if not _has_argument(config, keys):
-                raise AnnealError(path, f"the config has no {quote(key)}{suggestion(key, home)}")
+                known = [*home, *_arguments_beside(config, keys[:i])]
+                raise AnnealError(path, f"the config has no {quote(key)}{suggestion(key, known)}")
             if not last:
                 home[place] = {}
         if last:
@@ -312,14 +358,24 @@ def _argument(config: dict[str, Any], keys: Sequence[str]) -> _Home | None:
     return home
 
 
+def _arguments_beside(config: dict[str, Any], keys: Sequence[str]) -> list[str]:
+    """The arguments that could stand in a mapping that holds the arguments of a class."""
+    home = _argument(config, keys)
+    inside = "" if home is None else f"{home.key}." * bool(home.inside)
+    if home is None:
+        return []
+    names = [name.removeprefix(inside) for name in typed.names(home.class_path) if name.startswith(inside)]
+    return [name for name in names if "." not in name]
+
+
 def _has_argument(config: dict[str, Any], keys: Sequence[str]) -> bool:
     home = _argument(config, keys)
     return home is not None and home.typed
 
 
-def _check_values(config: dict[str, Any], axis: Axis) -> None:
+def _check_values(config: dict[str, Any], axis: Axis, home: _Home | None = None) -> None:
     """Refuse values that the argument of that place doesn't take, before any run starts."""
-    home = _argument(config, read_path(axis.path, axis.path))
+    home = home or _argument(config, read_path(axis.path, axis.path))
     if home is None or not home.typed:
         return
     for value in axis.values:

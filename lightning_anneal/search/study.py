@@ -97,9 +97,8 @@ class Study:
 
     def _encoded(self, values: Mapping[str, Any]) -> dict[str, Any]:
         axes = self._plan.space.axes
-        known = {path: [repr(value) for value in axis.values] for path, axis in axes.items()}
         return {
-            path: value if axes[path].scale else known[path].index(repr(value))
+            path: value if axes[path].scale else axes[path].values.index(value)
             for path, value in values.items()
             if path != SEED or path in axes
         }

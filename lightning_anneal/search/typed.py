@@ -11,7 +11,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 def knows(class_path: str, key: str) -> bool:
     """Whether a class has an argument, or a dataclass among its arguments a field (``optim.learning_rate``)."""
-    return f"x.{key}" in _arguments(class_path)
+    return key in names(class_path)
 
 
 def takes(class_path: str, key: str, value: Any) -> bool:
@@ -34,9 +34,13 @@ def takes(class_path: str, key: str, value: Any) -> bool:
 
 
 @cache
-def _arguments(class_path: str) -> frozenset[str]:
+def names(class_path: str) -> frozenset[str]:
+    """The arguments of a class, and the fields of dataclasses among them; none where there is no such class."""
     parser = _parser(class_path)
-    return frozenset() if parser is None else frozenset(parser.get_defaults().keys())
+    if parser is None:
+        return frozenset()
+    defaults = parser.get_defaults()
+    return frozenset(key.removeprefix("x.") for key in defaults.keys())  # noqa: SIM118 (a Namespace is no mapping)
 
 
 @cache
