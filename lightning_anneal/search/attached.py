@@ -7,10 +7,10 @@ made. Outside of a search there are none, and nothing is imported.
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
-RUN_FOLDER = "LIGHTNING_ANNEAL_RUN"
-"""The environment variable that names the folder of the run a process is part of."""
+from lightning_anneal.search.driver_watch import RUN_FOLDER, die_with_the_parent, end_with_the_driver, watch_no_further
 
 
 def callbacks() -> list[Any]:
@@ -18,11 +18,13 @@ def callbacks() -> list[Any]:
     folder = os.environ.get(RUN_FOLDER)
     if not folder:
         return []
-    from lightning_anneal.search.driver_watch import end_with_the_driver, watch_no_further
     from lightning_anneal.search.keeper import RunKeeper, resume_by_itself
 
     # The process between this one and the search could be killed together with the search.
-    end_with_the_driver()
+    end_with_the_driver(Path(folder))
     watch_no_further()
+    if os.environ.get("LOCAL_RANK", "0") != "0":
+        # Nobody watches for the other processes of a run, which its first one has started.
+        die_with_the_parent()
     resume_by_itself()
     return [RunKeeper(folder)]

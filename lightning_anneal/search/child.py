@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_anneal.errors import AnnealError
-from lightning_anneal.search.attached import RUN_FOLDER
-from lightning_anneal.search.driver_watch import end_with_the_driver
+from lightning_anneal.search.driver_watch import RUN_FOLDER, die_with_the_parent, end_with_the_driver
 from lightning_anneal.search.files import locked, read_json, write_json
 from lightning_anneal.search.runs import (
     CONFIG,
@@ -29,6 +28,7 @@ from lightning_anneal.search.runs import (
     RUNNING,
     STATUS,
     STOPPED,
+    read_status,
 )
 from lightning_anneal.terminal import say_error
 
@@ -43,8 +43,8 @@ def main(folder: Path) -> int:
     Args:
         folder: The run's folder, with its config and what to run.
     """
-    pipe = end_with_the_driver()
     folder = folder.resolve()
+    pipe = end_with_the_driver(folder)
     order = read_json(folder / RUN)
     if order is None:
         say_error(f"{folder}: is no folder of a run, which has a {RUN}")
@@ -58,7 +58,7 @@ def main(folder: Path) -> int:
 
 
 def _run(folder: Path, order: dict[str, Any], inherited: list[int]) -> int:
-    attempts = (read_json(folder / STATUS) or {}).get("attempts", 0) + 1
+    attempts = read_status(folder).get("attempts", 0) + 1
     write_json(folder / STATUS, {"state": RUNNING, "attempts": attempts, "pid": os.getpid()})
     asked_to_stop: list[bool] = []
     # They go to the whole group; this process lives on to tell how it ended. By a function, because what it runs would
@@ -66,14 +66,20 @@ def _run(folder: Path, order: dict[str, Any], inherited: list[int]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: asked_to_stop.append(True))
     # The lock goes along: it is free when all that trains is gone, even if this process is killed before.
-    called = subprocess.run(
-        _words(folder, order["command"]),
-        check=False,
-        cwd=order["cwd"],
-        env={**os.environ, RUN_FOLDER: str(folder)},
-        pass_fds=inherited,
-    )
-    status = called.returncode if called.returncode >= 0 else 128 - called.returncode  # as a shell tells of a signal
+    words = _words(folder, order["command"])
+    try:
+        called = subprocess.run(
+            words,
+            check=False,
+            cwd=order["cwd"],
+            env={**os.environ, RUN_FOLDER: str(folder)},
+            pass_fds=inherited,
+            preexec_fn=die_with_the_parent,
+        ).returncode
+    except OSError as error:
+        say_error(f"{words[0]}: {error.strerror}")
+        called = USAGE_ERROR
+    status = called if called >= 0 else 128 - called  # as a shell tells of a signal
     if status == 0:
         pruned = (read_json(folder / RESULT) or {}).get("pruned", False)
         state = PRUNED if pruned else DONE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -56,6 +57,9 @@ def main(arguments: Sequence[str]) -> int:
     except AnnealError as error:
         say_error(str(error))
         return _USAGE_ERROR
+    except OSError as error:  # a full disk, a folder that may not be written to
+        say_error(f"{error.filename or 'search'}: {error.strerror}")
+        return _FAILED
 
 
 def _search(arguments: Sequence[str]) -> int:
@@ -106,17 +110,18 @@ def _execute(plan: Plan) -> int:
     try:
         result = execute_plan(plan)
     except KeyboardInterrupt:
-        say(f"stopped; go on with: lightning-anneal search --resume {relative(plan.folder)}")
+        say(f"stopped; go on with: lightning-anneal search --resume {shlex.quote(relative(plan.folder))}")
         return _INTERRUPTED
     show(result.leaderboard())
-    _tell_best(result)
+    ranked = _tell_best(result)
     failed = [run for run in result.runs if run.state not in FINISHED]
     if failed:
         names = ", ".join(run.name for run in failed[:3]) + (", ..." if len(failed) > 3 else "")
         say(f"{len(failed)} of {len(result.runs)} runs aren't finished: {names}")
-        say(f"try them again with: lightning-anneal search --resume {relative(plan.folder)}")
+        say(f"try them again with: lightning-anneal search --resume {shlex.quote(relative(plan.folder))}")
         return _FAILED
-    return 0
+    # A command without Lightning has no metrics. With others than the one that was to rank them, something is wrong.
+    return _FAILED if not ranked and any(run.epochs for run in result.runs) else 0
 
 
 def _status(arguments: Sequence[str]) -> int:
@@ -176,21 +181,26 @@ def _export_schedule(arguments: Sequence[str]) -> int:
     if options.output is None:
         show(text.rstrip())
     else:
-        write_whole(Path(options.output), text)
+        try:
+            write_whole(Path(options.output), text)
+        except OSError as error:
+            raise AnnealError(quote(options.output), f"can't be written: {error.strerror}") from None
         show(options.output)
     return 0
 
 
-def _tell_best(result: SearchResult) -> None:
+def _tell_best(result: SearchResult) -> bool:
+    """Name the best run, or say why there is none."""
     try:
         best = result.best
     except AnnealError as error:
-        say(str(error))
-        return
+        say_error(str(error))
+        return False
     value, epoch = best.best(result.monitor, result.mode) or (math.nan, 0)
     short = labels(best.values)
     values = ", ".join(f"{short[path]} {value}" for path, value in best.values.items())
     say(f"best: {result.monitor} {value:.6g} in epoch {epoch}, {values or best.name}")
+    return True
 
 
 def _plan(action: str, description: str, arguments: Sequence[str]) -> Plan:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections import Counter, deque
 from collections.abc import Collection, Iterable
 from typing import Protocol
@@ -13,6 +15,8 @@ from lightning_anneal.search.progress import Progress
 from lightning_anneal.search.runs import FAILED, FINISHED, STATUS, STOPPED, Run
 from lightning_anneal.search.settings import Settings
 
+_PATIENCE_S = 30.0
+"""How long runs have for the end of their batch when the search stops, in seconds."""
 _LOOK_S = 0.5
 """How often to look at the runs that are at work, in seconds."""
 
@@ -73,7 +77,12 @@ def drive(source: Source, engine: Engine, settings: Settings, progress: Progress
         while not (failed and settings.fail_fast):
             while engine.free and (run := again.popleft() if again else source.take()) is not None:
                 tries[run.index] += 1
-                engine.start(run)
+                try:
+                    engine.start(run)
+                except OSError as error:
+                    progress.say(f"{run.name} can't be started: {error}")
+                    failed.append(run)
+                    continue
                 progress.started(run)
             if not engine.running:
                 return failed
@@ -87,8 +96,7 @@ def drive(source: Source, engine: Engine, settings: Settings, progress: Progress
                     progress.retried(run)
                     again.append(run)
                 else:
-                    # A killed process couldn't tell.
-                    write_json(run.folder / STATUS, {**run.status, "state": FAILED})
+                    _tell(run, FAILED)
                     failed.append(run)
                     progress.ended(run)
                     source.heard(run)
@@ -96,7 +104,8 @@ def drive(source: Source, engine: Engine, settings: Settings, progress: Progress
         progress.say(f"{failed[-1].name} failed, so the search ends (fail_fast)")
         _stop(engine)
     except KeyboardInterrupt:
-        progress.say(f"stopping {len(engine.running)} runs after their batch; Ctrl-C again ends them at once")
+        count = len(engine.running)
+        progress.say(f"stopping {count} runs after their batch; Ctrl-C again, or {_PATIENCE_S:.0f} s, end them at once")
         _stop(engine)
         raise
     return failed
@@ -104,7 +113,16 @@ def drive(source: Source, engine: Engine, settings: Settings, progress: Progress
 
 def _stop(engine: Engine) -> None:
     engine.stop(at_once=False)
+    patience = time.monotonic() + _PATIENCE_S
     while engine.running:
+        if time.monotonic() > patience:
+            engine.stop(at_once=True)
         for run in engine.ended(_LOOK_S):
             if run.state not in FINISHED:
-                write_json(run.folder / STATUS, {**run.status, "state": STOPPED})
+                _tell(run, STOPPED)
+
+
+def _tell(run: Run, state: str) -> None:
+    """Write down how a run ended: its process, if it was killed, couldn't."""
+    with contextlib.suppress(OSError):  # its folder may be gone
+        write_json(run.folder / STATUS, {**run.status, "state": state})

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import shlex
+import shutil
 from collections.abc import Collection
 from typing import Protocol
 
-from lightning_anneal.errors import AnnealError
+from lightning_anneal.errors import AnnealError, quote
+from lightning_anneal.search.local_engine import LocalEngine
+from lightning_anneal.search.ray_engine import RayEngine, look_for_cluster
 from lightning_anneal.search.runs import Run
 from lightning_anneal.search.settings import Settings
 from lightning_anneal.search.slots import gpu_slots
@@ -53,17 +57,18 @@ def check_needs(settings: Settings) -> None:
     for extra, option in needs.items():
         if option and importlib.util.find_spec(extra) is None:
             raise AnnealError(option, f"needs {extra}: pip install 'lightning_anneal[{extra}]'")
+    if settings.command is not None and shutil.which(program := shlex.split(settings.command)[0]) is None:
+        raise AnnealError("search.command", f"there is no program {quote(program)} here")
     if settings.engine == "local":
         gpu_slots(settings)
+    else:
+        look_for_cluster(settings.ray_address)
 
 
 def make_engine(settings: Settings) -> Engine:
     """The engine that the settings name."""
     # Each loads what it needs, and no more.
     if settings.engine == "ray":
-        from lightning_anneal.search.ray_engine import RayEngine
-
         return RayEngine(settings)
-    from lightning_anneal.search.local_engine import LocalEngine
 
     return LocalEngine(settings)

@@ -60,6 +60,7 @@ def execute_plan(plan: Plan, *, quiet: bool = False) -> SearchResult:
         KeyboardInterrupt: If it was stopped by Ctrl-C, when its runs have ended.
     """
     with locked(plan.folder / LOCK):
+        plan.settle()
         work: _Work = Population(plan) if plan.settings.algo == "pbt" else _Runs(plan)
         engine = make_engine(plan.settings)
         progress = Progress(plan, work.pieces, work.done, quiet=quiet)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -27,6 +28,27 @@ def write_whole(path: Path, text: str) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def put_in_place(made: Path, path: Path) -> None:
+    """Move what was made beside it to a place, be it a file or a folder, as sharded checkpoints are."""
+    if made.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with made.open("rb") as file:
+            os.fsync(file.fileno())
+    os.replace(made, path)
+
+
+def copy_whole(source: Path, path: Path) -> None:
+    """Copy a file or a folder beside a place and move it there."""
+    made = path.with_name(f".{path.name}")
+    if source.is_dir():
+        shutil.rmtree(made, ignore_errors=True)
+        shutil.copytree(source, made)
+    else:
+        shutil.copyfile(source, made)
+    put_in_place(made, path)
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -6,6 +6,8 @@ import functools
 import inspect
 import math
 import os
+import signal
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,10 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from lightning_anneal.search.attached import RUN_FOLDER
-from lightning_anneal.search.files import read_json, write_json
+from lightning_anneal.search.driver_watch import RUN_FOLDER
+from lightning_anneal.search.files import put_in_place, read_json, write_json
 from lightning_anneal.search.names import labels
 from lightning_anneal.search.runs import CHECKPOINT, PRUNE, RESULT, RUN, best_of, read_epochs
 
@@ -44,6 +47,16 @@ class RunKeeper(Checkpoint):
                 # Else Lightning gives HParams a metric of its own, which stays at -1.
                 logger._default_hp_metric = False
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # Killed behind its last epoch, it has no other one to go.
+        if self._is_last(trainer.current_epoch - 1) or (read_json(self.folder / RESULT) or {}).get("pruned"):
+            trainer.should_stop = True
+        if trainer.world_size > 1 and threading.current_thread() is threading.main_thread():
+            # All processes of a run are told to stop, and the handlers of Lightning would wait for each other for ever.
+            # The loop passes the flag on by itself; Lightning puts back what was there before it.
+            connector = trainer._signal_connector
+            signal.signal(signal.SIGTERM, lambda *_: setattr(connector, "received_sigterm", True))
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
@@ -60,7 +73,7 @@ class RunKeeper(Checkpoint):
         temporary = last.with_name(f".{last.name}")
         trainer.save_checkpoint(temporary)  # on every rank
         if trainer.is_global_zero:
-            os.replace(temporary, last)
+            put_in_place(temporary, last)
         if stop:
             trainer.should_stop = True
 
@@ -121,7 +134,11 @@ def resume_by_itself() -> None:
             if isinstance(callback, SaveConfigCallback):
                 # LightningCLI refuses to run twice into one folder, and would write over the run's own config.
                 callback.overwrite, callback.config_filename = True, "full_config.yaml"
-        return fit(*given.args, **given.kwargs)
+        try:
+            return fit(*given.args, **given.kwargs)
+        except SIGTERMException:
+            # As it is, the process would end with status 0, as if it had finished.
+            raise SystemExit(128 + signal.SIGTERM) from None
 
     resuming.resumes = True  # type: ignore[attr-defined]
     Trainer.fit = resuming  # type: ignore[method-assign]

@@ -8,7 +8,7 @@ import time
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from lightning_anneal.search.processes import signal_group, start_child
+from lightning_anneal.search.processes import ask_to_end, end, start_child
 from lightning_anneal.search.runs import Run
 from lightning_anneal.search.settings import Settings
 from lightning_anneal.search.slots import gpu_slots, threads
@@ -63,15 +63,19 @@ class LocalEngine:
                 break
             time.sleep(_POLL_S)
         for worker in gone:
-            # It may have been killed alone.
-            signal_group(worker.process, at_once=True)
+            if worker.process.returncode != 0:
+                # It may have been killed alone.
+                end(worker.process, worker.run.folder)
             self._workers.remove(worker)
         return [worker.run for worker in gone]
 
     def stop(self, *, at_once: bool) -> None:
         """Ask the runs to end after their batch, or end them."""
         for worker in self._workers:
-            signal_group(worker.process, at_once=at_once)
+            if at_once:
+                end(worker.process, worker.run.folder)
+            else:
+                ask_to_end(worker.process)
 
     def close(self) -> None:
         """End what still runs."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -18,7 +17,7 @@ from lightning_anneal.search.configs import plain_config, to_yaml
 from lightning_anneal.search.files import read_json, write_json, write_whole
 from lightning_anneal.search.lineage import Lineage, with_lineage
 from lightning_anneal.search.names import make_folder, run_name
-from lightning_anneal.search.runs import CONFIG, RUN, Run
+from lightning_anneal.search.runs import CONFIG, FINISHED, RUN, Run
 from lightning_anneal.search.settings import Settings
 from lightning_anneal.search.space import Axis, Point, Space
 
@@ -38,6 +37,7 @@ class Plan:
         began: When it was planned.
         cwd: The folder in which its runs are run.
         runs: Those that have a folder.
+        moved: Whether it was written down elsewhere.
     """
 
     folder: Path
@@ -46,6 +46,7 @@ class Plan:
     began: datetime
     cwd: Path
     runs: list[Run] = field(default_factory=list)
+    moved: bool = False
 
     @classmethod
     def make(cls, root: Path, settings: Settings, space: Space, points: Iterable[Point]) -> Plan:
@@ -110,7 +111,18 @@ class Plan:
             datetime.fromisoformat(written["began"]),
             Path(written["cwd"]),
             runs,
+            moved=written["root"] != str(folder.parent.resolve()),
         )
+
+    def settle(self) -> None:
+        """If all of it was moved to another place, let the runs that aren't finished write there."""
+        if not self.moved:
+            return
+        for run in self.runs:
+            if run.state not in FINISHED:
+                self._write_run(run)
+        self.moved = False
+        self.write()
 
     def add(self, point: Point) -> Run:
         """Another run, with its folder, written down."""
@@ -124,6 +136,7 @@ class Plan:
             "version": VERSION,
             "began": self.began.isoformat(),
             "cwd": str(self.cwd),
+            "root": str(self.folder.parent.resolve()),
             "settings": self.settings.as_dict(),
             "runs": [[run.name, dict(run.values)] for run in self.runs],
         }
@@ -149,16 +162,18 @@ class Plan:
         folder = make_folder(self.folder.parent, name)
         run = Run(len(self.runs), folder, point)
         self.runs.append(run)
-        # Nobody knows of them before the plan is there; that one is written as a whole.
-        (folder / CONFIG).write_text(to_yaml(self.config_of(point, folder)))
-        (folder / RUN).write_text(json.dumps(self.order(run)))
+        self._write_run(run)
         return run
+
+    def _write_run(self, run: Run) -> None:
+        # Nobody knows of them before the plan is there; that one is written as a whole.
+        (run.folder / CONFIG).write_text(to_yaml(self.config_of(run.values, run.folder)))
+        (run.folder / RUN).write_text(json.dumps(self.order(run)))
 
     def order(self, run: Run) -> dict[str, Any]:
         """What the process of a run has to know."""
-        command = self.settings.command or f"{sys.executable} -m lightning_anneal.cli fit --config {{config}}"
         return {
-            "command": command,
+            "command": self.settings.command,
             "cwd": str(self.cwd),
             "values": dict(run.values),
             "monitor": self.settings.monitor,

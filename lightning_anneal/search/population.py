@@ -7,9 +7,7 @@ the seeds alone and not on which process was faster.
 from __future__ import annotations
 
 import math
-import os
 import random
-import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -18,7 +16,7 @@ from lightning_anneal.errors import AnnealError, quote
 from lightning_anneal.search.configs import is_lightning_cli, to_yaml
 from lightning_anneal.search.drive import Queue, drive
 from lightning_anneal.search.engines import Engine
-from lightning_anneal.search.files import read_json, write_json, write_whole
+from lightning_anneal.search.files import copy_whole, read_json, write_json, write_whole
 from lightning_anneal.search.lineage import Lineage, lineage_text
 from lightning_anneal.search.plan import Plan
 from lightning_anneal.search.points import draw_value, within
@@ -48,7 +46,10 @@ def population_space(space: Space, pbt: PbtSettings) -> Space:
     _epochs(space.config)
     axes = {}
     for name, values in pbt.annealing_params.items():
-        found = list(find_space({"values_of": values}).axes.values())
+        try:
+            found = list(find_space({"values_of": values}).axes.values())
+        except AnnealError as error:
+            raise AnnealError(f"search.pbt.annealing_params.{name}", error.what) from None
         if len(found) != 1 or found[0].path != "values_of":
             what = "needs a list of values, {uniform: [low, high]} or {log_uniform: [low, high]}"
             raise AnnealError(f"search.pbt.annealing_params.{name}", f"{what}, got {quote(values)}")
@@ -124,8 +125,8 @@ class Population:
     def _prepare(self, run: Run, until: int) -> bool:
         """Give a member its orders for this generation, and tell whether it has yet to carry them out."""
         known = read_json(run.folder / RUN)
-        if known.get("generation") == self._generation:
-            return run.state not in FINISHED
+        if known.get("generation") == self._generation and run.state in FINISHED:
+            return False
         # First of all it isn't done any more: then a crash in between does no harm.
         write_json(run.folder / STATUS, {**run.status, "state": WAITING})
         write_whole(run.folder / CONFIG, to_yaml(self._plan.config_of(self.lineage(run), run.folder)))
@@ -158,9 +159,7 @@ class Population:
         for each in exchanges:
             donor, receiver = (self._plan.runs[each[who]] for who in ("donor", "receiver"))
             for name in (CHECKPOINT, RESULT):
-                temporary = receiver.folder / f".{name}"
-                shutil.copyfile(donor.folder / name, temporary)
-                os.replace(temporary, receiver.folder / name)
+                copy_whole(donor.folder / name, receiver.folder / name)
             self._lineages[receiver.index] = [*self._lineages[donor.index], (each["epoch"], each["values"])]
             self._plan.runs[receiver.index] = replace(receiver, values=each["values"])
         self._plan.write()
@@ -193,9 +192,9 @@ class Population:
             return axis.values[min(max(at, 0), len(axis.values) - 1)]
         factor = draw.choice(self._pbt.factors)
         moved = value * factor
-        if axis.whole and round(moved) == value:
+        if axis.whole and factor != 1 and round(moved) == value:
             # At least by one, else a small number would stay for ever.
-            moved = value + (1 if factor > 1 else -1)
+            moved = value + (1 if (factor > 1) == (value >= 0) else -1)
         return within(axis, moved)
 
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from lightning_anneal.search.driver_watch import let_watch
+from lightning_anneal.search.driver_watch import kill_run, let_watch
 from lightning_anneal.search.runs import LOG
 
 
@@ -35,7 +35,14 @@ def start_child(folder: Path, environment: Mapping[str, str], watched: int) -> s
         )
 
 
-def signal_group(process: subprocess.Popen[bytes], *, at_once: bool) -> None:
-    """Ask a run's processes to end after their batch, or end them."""
+def ask_to_end(process: subprocess.Popen[bytes]) -> None:
+    """Ask a run's processes to end after their batch."""
     with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL if at_once else signal.SIGTERM)
+        os.killpg(process.pid, signal.SIGTERM)
+
+
+def end(process: subprocess.Popen[bytes], folder: Path) -> None:
+    """End a run's processes, all that there are."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    kill_run(folder.resolve())

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import sys
+import time
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from lightning_anneal.errors import AnnealError
-from lightning_anneal.search.processes import signal_group, start_child
+from lightning_anneal.errors import AnnealError, quote
+from lightning_anneal.search.processes import ask_to_end, end, start_child
 from lightning_anneal.search.runs import Run
 from lightning_anneal.search.settings import Settings
+
+_LOOK_S = 0.1
+_CONNECT_S = 5.0
+_MOST = 256
+"""Runs that are handed over at once, if the settings don't tell: enough for a cluster that grows with its work."""
 
 
 def run_in_task(folder: str, environment: dict[str, str], paths: list[str]) -> None:
@@ -28,19 +35,38 @@ def run_in_task(folder: str, environment: dict[str, str], paths: list[str]) -> N
     found = os.pathsep.join([*paths, os.environ.get("PYTHONPATH", "")]).strip(os.pathsep)
     process = start_child(Path(folder), {**environment, "PYTHONPATH": found}, watched)
     try:
-        process.wait()
+        # A task that is cancelled is interrupted between two looks, not within a wait.
+        while process.poll() is None:
+            time.sleep(_LOOK_S)
     except BaseException:  # a cancelled task is interrupted
-        signal_group(process, at_once=False)
+        ask_to_end(process)
         process.wait()
         raise
     finally:
-        signal_group(process, at_once=True)
+        if process.returncode != 0:
+            end(process, Path(folder))
         os.close(watched)
         os.close(held)
 
 
-_MOST = 256
-"""Runs that are handed over at once, if the settings don't tell: enough for a cluster that grows with its work."""
+def look_for_cluster(address: str | None) -> None:
+    """Look whether somebody listens at a cluster's address: Ray itself would try for minutes.
+
+    Raises:
+        AnnealError: If nobody does.
+    """
+    host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
+    if not colon:
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=_CONNECT_S).close()
+    except (OSError, ValueError) as error:
+        raise _no_cluster(address, error) from None
+
+
+def _no_cluster(address: str | None, error: Exception) -> AnnealError:
+    what = " ".join(str(error).split())[:80]
+    return AnnealError("search.ray_address", f"there is no cluster at {quote(address)}: {what}")
 
 
 class RayEngine:
@@ -67,14 +93,14 @@ class RayEngine:
                     log_to_driver=False,
                     logging_level=logging.ERROR,
                 )
-            except ConnectionError as error:
-                what = " ".join(str(error).split())[:80]
-                raise AnnealError("--ray-address", f"no cluster at {settings.ray_address!r}: {what}") from None
+            except (ConnectionError, ValueError, RuntimeError) as error:
+                raise _no_cluster(settings.ray_address, error) from None
         cpus = settings.cpus_per_run or 1
+        gpus = settings.gpus_per_run
+        if gpus is None:
+            gpus = int(self._ray.cluster_resources().get("GPU", 0) > 0)
         self._environment = {"OMP_NUM_THREADS": str(cpus)}
-        self._task = ray.remote(num_cpus=cpus, num_gpus=settings.gpus_per_run or 0, max_retries=settings.retries)(
-            run_in_task
-        )
+        self._task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=settings.retries)(run_in_task)
         self._most = settings.workers or _MOST
         self._runs: dict[Any, Run] = {}
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from lightning_anneal.errors import AnnealError
 from lightning_anneal.search.files import is_held, read_json
 
 CONFIG = "config.yaml"
@@ -20,6 +22,8 @@ PRUNE = "prune"
 """A file that asks a run to end after its epoch."""
 
 WAITING, RUNNING, DONE, PRUNED, FAILED, STOPPED = "waiting", "running", "done", "pruned", "failed", "stopped"
+DAMAGED = "damaged"
+STATES = (WAITING, RUNNING, DONE, PRUNED, FAILED, STOPPED)
 FINISHED = (DONE, PRUNED)
 
 Epochs = dict[int, dict[str, float | None]]
@@ -52,6 +56,15 @@ def read_epochs(folder: Path) -> Epochs:
     return {int(epoch): metrics for epoch, metrics in known["epochs"].items()}
 
 
+def read_status(folder: Path) -> dict[str, Any]:
+    """How far the run in a folder is, as its process told last; one that can't be read counts as not finished."""
+    try:
+        status = read_json(folder / STATUS) or {"state": WAITING}
+        return status if status["state"] in STATES else {"state": DAMAGED}
+    except (AnnealError, KeyError, TypeError):
+        return {"state": DAMAGED}
+
+
 @dataclass(frozen=True)
 class Run:
     """One run of a search.
@@ -74,7 +87,7 @@ class Run:
     @property
     def status(self) -> dict[str, Any]:
         """What the process of the run wrote about it last."""
-        return read_json(self.folder / STATUS) or {"state": WAITING}
+        return read_status(self.folder)
 
     @property
     def state(self) -> str:
@@ -99,6 +112,6 @@ class Run:
         """The last lines that the run printed."""
         try:
             with (self.folder / LOG).open(errors="replace") as file:
-                return [line.rstrip() for line in file if line.strip()][-lines:]
+                return list(deque((line.rstrip() for line in file if line.strip()), maxlen=lines))
         except FileNotFoundError:
             return []

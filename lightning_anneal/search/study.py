@@ -37,7 +37,7 @@ class Study:
         self._distributions = {path: self._distribution(axis) for path, axis in plan.space.axes.items()}
         self._left = deque(run for run in plan.runs if run.state not in FINISHED)
         # A seed of its own for each start: the same one would suggest again what it did in the beginning.
-        sampler = optuna.samplers.TPESampler(seed=settings.sampler_seed + len(plan.runs))
+        sampler = optuna.samplers.TPESampler(seed=settings.sampler_seed + len(plan.runs), constant_liar=True)
         direction: Any = "minimize" if settings.mode == "min" else "maximize"
         self._study: Any = optuna.create_study(direction=direction, sampler=sampler, pruner=self._pruner())
         self._trials: dict[int, Any] = {}
@@ -63,6 +63,7 @@ class Study:
 
     def heard(self, run: Run) -> None:
         """Learn how a run came out."""
+        self._report(run)
         state, value = self._outcome(run)
         self._study.tell(self._trials.pop(run.index), value if state.name == "COMPLETE" else None, state)
 
@@ -71,14 +72,17 @@ class Study:
         if self._plan.settings.pruner == "none":
             return
         for run in running:
-            trial = self._trials[run.index]
-            known = self._reported.setdefault(run.index, set())
-            new = {epoch: value for epoch, value in self._curve(run).items() if epoch not in known}
-            for epoch, value in new.items():
-                trial.report(value, epoch)
-            known.update(new)
-            if new and trial.should_prune():
+            if self._report(run) and self._trials[run.index].should_prune():
                 (run.folder / PRUNE).touch()
+
+    def _report(self, run: Run) -> bool:
+        """Tell Optuna of a run's epochs that it doesn't know of; whether there were any."""
+        known = self._reported.setdefault(run.index, set())
+        new = {epoch: value for epoch, value in self._curve(run).items() if epoch not in known}
+        for epoch, value in new.items():
+            self._trials[run.index].report(value, epoch)
+        known.update(new)
+        return bool(new)
 
     def _pruner(self) -> Any:
         pruners = self._optuna.pruners
