@@ -10,11 +10,12 @@ EXTRAS := $(VENV)/.extras
 demo: $(READY)
 	$(BIN)/lightning-anneal fit --config configs/cyclical_beta.yaml
 
+# Two workers, a file of tests each: most of them wait for processes that they started.
 test: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 # With every extra; the tests of one that is missing are skipped.
 test-all: $(EXTRAS) test

@@ -146,7 +146,11 @@ def test_what_has_yet_to_be_given_may_come_from_an_axis() -> None:
 
 
 def test_the_settings_may_refer_to_the_config() -> None:
-    config = {"name": "val_acc", "lr": [1, 2], "search": {"monitor": "${name}", "mode": "max", "command": "x {config}"}}
+    config = {
+        "name": "val_acc",
+        "lr": [1, 2],
+        "search": {"monitor": "${name}", "mode": "max", "command": "true {config}"},
+    }
     assert HyperParamSearch(config, quiet=True)._settings.monitor == "val_acc"
 
 

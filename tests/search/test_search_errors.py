@@ -230,7 +230,7 @@ def test_long_paths_are_told_whole(refused: Callable[..., str]) -> None:
 
 
 def planned(**settings: Any) -> Plan:
-    return HyperParamSearch({"lr": [0.1, 0.2]}, quiet=True, command="x {config}", **settings).plan()
+    return HyperParamSearch({"lr": [0.1, 0.2]}, quiet=True, command="true {config}", **settings).plan()
 
 
 def test_folders_of_a_search(refused: Callable[..., str]) -> None:
@@ -263,7 +263,7 @@ def test_nothing_is_run_where_that_was_asked(
 
 def test_variations_may_be_given_one_by_one(refused: Callable[..., str], capsys: pytest.CaptureFixture[str]) -> None:
     del refused
-    Path("a.yaml").write_text(yaml.safe_dump({"a": 1, "b": 1, "search": {"command": "x {config}"}}))
+    Path("a.yaml").write_text(yaml.safe_dump({"a": 1, "b": 1, "search": {"command": "true {config}"}}))
     words = "--dry-run --config a.yaml --param-variations a=1,2 --param-variations b=3,4,5"
     assert main(["search", *words.split()]) == 0
     assert capsys.readouterr().out.startswith("6 runs")

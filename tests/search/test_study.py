@@ -406,7 +406,9 @@ def test_a_search_that_is_interrupted_and_goes_on(
         assert config["model"]["init_args"]["lr"] == run.values["model.init_args.lr"]
         # The epoch in which it was stopped begins again, and no other.
         seen = [json.loads(line.split()[0]) for line in (run.folder / "seen.txt").read_text().splitlines()]
-        assert [seen.count(epoch) for epoch in range(3)] in ([8, 8, 8], [8, 12, 8], [12, 8, 8])
+        *whole, most = sorted(seen.count(epoch) for epoch in range(3))
+        assert whole == [8, 8]
+        assert 8 <= most <= 16
     best = min(plan.runs, key=lambda run: min(metrics["val_loss"] or 0 for metrics in run.epochs.values()))
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith("best: val_loss ")
