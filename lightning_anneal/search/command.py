@@ -14,13 +14,13 @@ from lightning_anneal.search.child import main as run_child
 from lightning_anneal.search.configs import find_config
 from lightning_anneal.search.execute import execute_plan
 from lightning_anneal.search.files import write_whole
-from lightning_anneal.search.hyper_param_search import EXECUTION, HyperParamSearch
+from lightning_anneal.search.hyper_param_search import HyperParamSearch, resumed_plan
 from lightning_anneal.search.names import labels
 from lightning_anneal.search.plan import Plan, relative
 from lightning_anneal.search.population import winners_schedule
 from lightning_anneal.search.results import SearchResult
 from lightning_anneal.search.runs import CONFIG, FINISHED
-from lightning_anneal.search.settings import ALGORITHMS, ENGINES, MODES, PRUNERS, Settings
+from lightning_anneal.search.settings import ALGORITHMS, ENGINES, MODES, PRUNERS
 from lightning_anneal.search.space import read_variation
 from lightning_anneal.terminal import say, say_error, show
 
@@ -94,16 +94,9 @@ def _search(arguments: Sequence[str]) -> int:
 
 
 def _resume(folder: str, config: str | None, pieces: list[str] | None, options: dict[str, Any]) -> int:
-    given = {name: value for name, value in options.items() if value is not None}
     if config is not None or pieces:
         raise AnnealError("--resume", "goes on with the config and the axes that the search began with; leave them out")
-    for name in given:
-        if name not in EXECUTION:
-            option = f"--{name.replace('_', '-')}"
-            raise AnnealError(option, "belongs to a new search; one that is resumed goes on as it was planned")
-    plan = Plan.load(folder)
-    plan.settings = Settings.read(plan.settings.as_dict(), given)
-    return _execute(plan)
+    return _execute(resumed_plan(folder, options))
 
 
 def _execute(plan: Plan) -> int:

@@ -16,7 +16,7 @@ from lightning_anneal.search.plan import Plan, config_of
 from lightning_anneal.search.points import count_points, points
 from lightning_anneal.search.population import first_points, population_space
 from lightning_anneal.search.results import SearchResult
-from lightning_anneal.search.runs import FINISHED
+from lightning_anneal.search.runs import FINISHED, LOG
 from lightning_anneal.search.settings import Settings
 from lightning_anneal.search.space import Axis, Point, Space, check_arguments, find_space
 from lightning_anneal.terminal import say
@@ -120,10 +120,8 @@ class HyperParamSearch:
             result = execute_plan(plan, quiet=self._quiet)
             failed = [run for run in result.runs if run.state not in FINISHED]
             if failed:
-                what = (
-                    f"{len(failed)} of {len(plan.runs)} runs failed; the first one's log is {failed[0].folder}/log.txt"
-                )
-                raise AnnealError(str(plan.folder), what)
+                first = f"the first one's log is {failed[0].folder / LOG}"
+                raise AnnealError(str(plan.folder), f"{len(failed)} of {len(plan.runs)} runs failed; {first}")
         return [run.folder for run in plan.runs]
 
     def run(self, **settings: Any) -> SearchResult:
@@ -192,12 +190,7 @@ class HyperParamSearch:
         Raises:
             AnnealError: If the folder is no search's, another process works on it, or a setting is for a new search.
         """
-        plan = Plan.load(folder)
-        for name, value in settings.items():
-            if name not in EXECUTION and value is not None:
-                raise AnnealError(f"search.{name}", "belongs to a new search; this one goes on as it was planned")
-        plan.settings = Settings.read(plan.settings.as_dict(), settings)
-        return execute_plan(plan)
+        return execute_plan(resumed_plan(folder, settings))
 
     def _find(self) -> Space:
         space = find_space(with_seed(self._config))
@@ -230,6 +223,22 @@ class HyperParamSearch:
             quiet=self._quiet,
             **{**self._given, **{name: value for name, value in settings.items() if value is not None}},
         )
+
+
+def resumed_plan(folder: str | Path, settings: Mapping[str, Any]) -> Plan:
+    """The plan of a search that goes on, perhaps with other settings for its execution; ``None`` leaves one as it is.
+
+    Raises:
+        AnnealError: If the folder is no search's, or a setting is for a new search.
+    """
+    plan = Plan.load(folder)
+    for name, value in settings.items():
+        if name not in EXECUTION and value is not None:
+            raise AnnealError(
+                f"search.{name}", "belongs to a new search; one that is resumed goes on as it was planned"
+            )
+    plan.settings = Settings.read(plan.settings.as_dict(), settings)
+    return plan
 
 
 def _is_structure(path: str, value: Any) -> bool:

@@ -132,6 +132,9 @@ class Settings:
                     raise AnnealError("search", f"unknown setting {quote(key)}{suggestion(key, known)}")
                 if value is not None:
                     given[key] = value
+            if source.get("algo") == "grid" and source.get("n_runs") is None:
+                # What was meant for another algorithm.
+                given.pop("n_runs", None)
         if given.get("pbt") is not None and not isinstance(given["pbt"], Mapping):
             raise AnnealError("search.pbt", f"must be a mapping with annealing_params, got {quote(given['pbt'])}")
         if "pbt" in given:

@@ -92,8 +92,8 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         ("--resume runs/x", "runs/x: is no folder of a search, which has a plan.json"),
         ("--resume runs/x --config a.yaml", "--resume: goes on with the config and the axes that the search began with; leave them out"),
         ("--resume runs/x --param-variations a=1", "--resume: goes on with the config and the axes that the search began with; leave them out"),
-        ("--resume runs/x --algo random", "--algo: belongs to a new search; one that is resumed goes on as it was planned"),
-        ("--resume runs/x --n-runs 3", "--n-runs: belongs to a new search; one that is resumed goes on as it was planned"),
+        ("--resume runs/x --algo random", "search.algo: belongs to a new search; one that is resumed goes on as it was planned"),
+        ("--resume runs/x --n-runs 3", "search.n_runs: belongs to a new search; one that is resumed goes on as it was planned"),
     ],
 )  # fmt: skip
 def test_words(refused: Callable[..., str], words: str, message: str) -> None:
@@ -246,7 +246,7 @@ def test_folders_of_a_search(refused: Callable[..., str]) -> None:
     )
     assert refused(f"--resume {folder} --workers 0") == "search.workers: must be positive, got 0"
     assert refused(f"--resume {folder} --seeds 1") == (
-        "--seeds: belongs to a new search; one that is resumed goes on as it was planned"
+        "search.seeds: belongs to a new search; one that is resumed goes on as it was planned"
     )
 
 
