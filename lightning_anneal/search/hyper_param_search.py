@@ -231,12 +231,11 @@ def resumed_plan(folder: str | Path, settings: Mapping[str, Any]) -> Plan:
     Raises:
         AnnealError: If the folder is no search's, or a setting is for a new search.
     """
-    plan = Plan.load(folder)
     for name, value in settings.items():
         if name not in EXECUTION and value is not None:
-            raise AnnealError(
-                f"search.{name}", "belongs to a new search; one that is resumed goes on as it was planned"
-            )
+            what = "belongs to a new search; one that is resumed goes on as it was planned"
+            raise AnnealError(f"search.{name}", what)
+    plan = Plan.load(folder)
     plan.settings = Settings.read(plan.settings.as_dict(), settings)
     return plan
 
