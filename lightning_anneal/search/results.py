@@ -27,8 +27,12 @@ class SearchResult:
         plan: The search.
 
     Example:
-        >>> result = HyperParamSearch("configs/search.yaml").run()  # doctest: +SKIP
-        >>> result.best.values, result.best.folder  # doctest: +SKIP
+        >>> import tempfile
+        >>> from lightning_anneal import HyperParamSearch
+        >>> folder = tempfile.mkdtemp()
+        >>> search = HyperParamSearch({"lr": [0.1, 0.2]}, command="true {config}", root_dir=folder, quiet=True)
+        >>> [(row["lr"], row["state"]) for row in search.run().table]
+        [(0.1, 'done'), (0.2, 'done')]
     """
 
     def __init__(self, plan: Plan) -> None:
