@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             subclass_mode_model=True,
             subclass_mode_data=True,
             parser_class=_Parser,
-            save_config_kwargs={"overwrite": True},
+            save_config_kwargs={"overwrite": True, "config_filename": _full_name(sys.argv)},
         )
     except (AnnealError, MisconfigurationException) as error:
         # Lightning's own error for what a config says, such as a monitor that is not logged.
@@ -126,6 +126,12 @@ def _prepared(arguments: Sequence[str]) -> list[str]:
             # The parser takes a config's text as well as its path.
             words[i] = ("--config=" if words[i].startswith("--config=") else "") + json.dumps(config)
     return words
+
+
+def _full_name(words: Sequence[str]) -> str:
+    """What LightningCLI's dump of the config is called: not as one that was given, which may lie where it goes."""
+    given = any(word.removeprefix("--config=").endswith("config.yaml") for word in words)
+    return "full_config.yaml" if given else "config.yaml"
 
 
 def _missing_space(message: str) -> AnnealError | None:

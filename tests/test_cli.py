@@ -216,3 +216,12 @@ def test_the_other_commands(tmp_path: Path, command: str, capsys: pytest.Capture
     # Tiny brings its own loaders; of the datamodule's there are none for these stages.
     assert main([command, "--config", path, "--set=data={class_path: examples.digits_data.DigitsData}",
                  "--set=model={class_path: examples.digits_vae.DigitsVAE}"]) == 0  # fmt: skip
+
+
+def test_a_config_that_is_fitted_is_not_written_over(tmp_path: Path) -> None:
+    """The config of a run of a search lies in the very folder that its fit writes to."""
+    given = Path(config(tmp_path)).rename(tmp_path / "config.yaml")
+    before = given.read_text()
+    assert main(["fit", "--config", str(given)]) == 0
+    assert given.read_text() == before
+    assert "max_epochs: 2" in (tmp_path / "full_config.yaml").read_text()

@@ -21,6 +21,7 @@ from lightning_anneal.search.runs import (
     CONFIG,
     DONE,
     FAILED,
+    FINISHED,
     LOCK,
     PRUNED,
     RESULT,
@@ -51,6 +52,8 @@ def main(folder: Path) -> int:
         return USAGE_ERROR
     try:
         with locked(folder / LOCK, wait_s=_PATIENCE_S) as held:
+            if read_status(folder)["state"] in FINISHED:  # by somebody else in the meantime
+                return 0
             return _run(folder, order, [held] if pipe is None else [held, pipe])
     except AnnealError as error:
         say_error(str(error))

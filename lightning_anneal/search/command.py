@@ -13,13 +13,13 @@ from lightning_anneal.errors import AnnealError, nearest, quote, suggestion
 from lightning_anneal.search.child import main as run_child
 from lightning_anneal.search.configs import find_config
 from lightning_anneal.search.execute import execute_plan
-from lightning_anneal.search.files import write_whole
+from lightning_anneal.search.files import is_held, write_whole
 from lightning_anneal.search.hyper_param_search import HyperParamSearch, resumed_plan
 from lightning_anneal.search.names import labels
 from lightning_anneal.search.plan import Plan, relative
 from lightning_anneal.search.population import winners_schedule
 from lightning_anneal.search.results import SearchResult
-from lightning_anneal.search.runs import CONFIG, FINISHED
+from lightning_anneal.search.runs import CONFIG, FINISHED, LOCK
 from lightning_anneal.search.settings import ALGORITHMS, ENGINES, MODES, PRUNERS
 from lightning_anneal.search.space import read_variation
 from lightning_anneal.terminal import say, say_error, show
@@ -35,6 +35,8 @@ class _Parser(argparse.ArgumentParser):
         if unknown != message:
             word = unknown.split()[0]
             message = f"unknown option {quote(word)}{nearest(word, self._option_string_actions)}"
+            if not word.startswith("-"):
+                message = f"{quote(word)} is one word too many"
         raise AnnealError("search", message)
 
 
@@ -52,7 +54,9 @@ def main(arguments: Sequence[str]) -> int:
         if action in _ACTIONS:
             return _ACTIONS[action](arguments[1:])
         if action and not action.startswith("-"):
-            raise AnnealError("search", f"unknown action {quote(action)}{suggestion(action, _ACTIONS)}")
+            known = [*_ACTIONS, "--resume DIR"]
+            hint = "; did you mean --resume?" if action == "resume" else suggestion(action, known)
+            raise AnnealError("search", f"unknown action {quote(action)}{hint}")
         return _search(arguments)
     except AnnealError as error:
         say_error(str(error))
@@ -106,7 +110,8 @@ def _execute(plan: Plan) -> int:
         say(f"stopped; go on with: lightning-anneal search --resume {shlex.quote(relative(plan.folder))}")
         return _INTERRUPTED
     show(result.leaderboard())
-    ranked = _tell_best(result)
+    trained = any(run.epochs for run in result.runs)
+    ranked = trained and _tell_best(result)
     failed = [run for run in result.runs if run.state not in FINISHED]
     if failed:
         names = ", ".join(run.name for run in failed[:3]) + (", ..." if len(failed) > 3 else "")
@@ -114,7 +119,7 @@ def _execute(plan: Plan) -> int:
         say(f"try them again with: lightning-anneal search --resume {shlex.quote(relative(plan.folder))}")
         return _FAILED
     # A command without Lightning has no metrics. With others than the one that was to rank them, something is wrong.
-    return _FAILED if not ranked and any(run.epochs for run in result.runs) else 0
+    return _FAILED if trained and not ranked else 0
 
 
 def _status(arguments: Sequence[str]) -> int:
@@ -162,6 +167,8 @@ def _run_one(arguments: Sequence[str]) -> int:
     if run.state in FINISHED:
         say(f"{run.name} is {run.state} already")
         return 0
+    if is_held(run.folder / LOCK):
+        raise AnnealError(run.name, "another process trains it; wait for it, or end it")
     return run_child(run.folder)
 
 
@@ -210,7 +217,9 @@ def _options() -> _Parser:
     parser = _Parser(
         prog="lightning-anneal search",
         description="A run for each combination of the values that a config lists.",
-        epilog="Also: lightning-anneal search " + "|".join(_ACTIONS) + " DIR",
+        epilog="Lists of the config are axes; {grid: [...]} and {fixed: [...]} mark one, {uniform: [low, high]} and "
+        "{log_uniform: [low, high]} a range. A section `search` of the config holds any option. Also: lightning-anneal "
+        "search " + "|".join(_ACTIONS) + " DIR, where DIR is runs/..._search.",
         allow_abbrev=False,
     )
     add = parser.add_argument
@@ -242,7 +251,7 @@ def _options() -> _Parser:
     add("--pruner", metavar="|".join(PRUNERS), help="ends runs that promise little (default: none)")
     add("--sampler-seed", type=int, help="of what the search draws (default: 0)")
     add("--max-runs", type=int, help="a larger search is refused (default: 10000)")
-    add("--command", help="what is run, with {config} in it (default: this package's own fit)")
+    add("--command", help="what is run, with {config}, perhaps {run_dir} (default: this package's own fit)")
     return parser
 
 

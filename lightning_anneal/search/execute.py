@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from typing import Protocol
 
 from lightning_anneal.search.drive import Queue, Source, drive
 from lightning_anneal.search.engines import Engine, make_engine
-from lightning_anneal.search.files import locked
+from lightning_anneal.search.files import is_held, locked
 from lightning_anneal.search.plan import Plan
 from lightning_anneal.search.points import count_points
 from lightning_anneal.search.population import Population
 from lightning_anneal.search.progress import Progress
 from lightning_anneal.search.results import SearchResult
-from lightning_anneal.search.runs import FINISHED, LOCK
+from lightning_anneal.search.runs import FINISHED, LOCK, Run
+
+_PATIENCE_S = 5.0
 
 
 class _Work(Protocol):
@@ -34,18 +37,26 @@ class _Runs:
         self._plan = plan
         self.pieces = count_points(plan.space, plan.settings)
         self.done = sum(run.state in FINISHED for run in plan.runs)
+        self._busy: list[Run] = []
         self._source = self._from(plan)
 
     def train(self, engine: Engine, progress: Progress) -> None:
+        for run in self._busy:
+            progress.say(f"{run.name} is trained by another process, and left alone")
         drive(self._source, engine, self._plan.settings, progress)
 
-    @staticmethod
-    def _from(plan: Plan) -> Source:
+    def _from(self, plan: Plan) -> Source:
         if plan.settings.algo == "tpe" or plan.settings.pruner != "none":
             from lightning_anneal.search.study import Study
 
             return Study(plan)
-        return Queue(run for run in plan.runs if run.state not in FINISHED)
+        left = [run for run in plan.runs if run.state not in FINISHED]
+        # An array job may be at work on one; what is left of a search that was just killed is gone in a moment.
+        patience = time.monotonic() + _PATIENCE_S
+        while any(is_held(run.folder / LOCK) for run in left) and time.monotonic() < patience:
+            time.sleep(0.1)
+        self._busy = [run for run in left if is_held(run.folder / LOCK)]
+        return Queue(run for run in left if run not in self._busy)
 
 
 def execute_plan(plan: Plan, *, quiet: bool = False) -> SearchResult:

@@ -71,6 +71,9 @@ class HyperParamSearch:
         self._settings = Settings.read(section, settings)
         self._space = self._find()
 
+    def __repr__(self) -> str:
+        return self.preview()
+
     def axes(self) -> list[Axis]:
         """What is varied."""
         return list(self._space.axes.values())
@@ -90,7 +93,9 @@ class HyperParamSearch:
         if self._settings.seeds:
             rows.append((SEED, ", ".join(map(str, self._settings.seeds)), "(seeds)"))
         widths = [max((len(row[i]) for row in rows), default=0) for i in range(2)]
-        lines = [f"{count} run{'s' * (count != 1)}, by {self._settings.algo}"]
+        asked = (self._settings.n_runs or 0) * max(1, len(self._settings.seeds))
+        fewer = f" ({asked} were asked for, and there are no more)" if count < asked else ""
+        lines = [f"{count} run{'s' * (count != 1)}, by {self._settings.algo}{fewer}"]
         lines += [f"  {path.ljust(widths[0])}  {values.ljust(widths[1])}  {found}" for path, values, found in rows]
         lines += [f"  note: {hint}" for hint in self._space.hints]
         return "\n".join(lines)
@@ -100,6 +105,7 @@ class HyperParamSearch:
         variations: Mapping[str, Sequence[Any]] | None = None,
         run_prefix: str | None = None,
         execute: bool = True,
+        **settings: Any,
     ) -> list[Path]:
         """Make a folder with its own config for each combination, and run them.
 
@@ -107,6 +113,7 @@ class HyperParamSearch:
             variations: More axes, by path.
             run_prefix: What the names of the folders begin with.
             execute: Whether to run them; `HyperParamSearch.resume` does it later.
+            settings: More of them, such as ``workers``.
 
         Returns:
             The runs' folders.
@@ -114,7 +121,7 @@ class HyperParamSearch:
         Raises:
             AnnealError: If runs failed, after all have ended; or for a mistake, before anything is made.
         """
-        search = self._with(variations, algo="grid", run_prefix=run_prefix)
+        search = self._with(variations, **settings, algo="grid", run_prefix=run_prefix)
         plan = search.plan()
         if execute:
             result = execute_plan(plan, quiet=self._quiet)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 from lightning_anneal.errors import AnnealError, quote
 from lightning_anneal.search.configs import to_yaml
+from lightning_anneal.search.files import read_json
 
 Lineage = list[tuple[int, dict[str, Any]]]
 """The values by name, from an epoch on."""
 
+STATE = "population.json"
 CALLBACK = "lightning_anneal.HyperparamAnnealingCallback"
 NAME = "pbt"
 
@@ -30,6 +33,22 @@ def annealing_params(lineage: Lineage) -> dict[str, Any]:
             if not known or known[-1] != value:
                 schedules[name][epoch] = value
     return {name: {"strategy": "SCHEDULED", "schedule": schedule} for name, schedule in schedules.items()}
+
+
+def read_lineages(folder: Path) -> list[Lineage]:
+    """The lineages of the members of a population, from the search's folder; none before its first exchange."""
+    known = read_json(folder / STATE) or {"lineages": []}
+    return [[(epoch, values) for epoch, values in each] for each in known["lineages"]]
+
+
+def values_at(lineage: Lineage, epoch: int) -> dict[str, Any]:
+    """The values in force in an epoch.
+
+    Example:
+        >>> values_at([(0, {"lr": 0.1}), (2, {"lr": 0.2})], 1)
+        {'lr': 0.1}
+    """
+    return [values for begin, values in lineage if begin <= epoch][-1]
 
 
 def with_lineage(config: Mapping[str, Any], lineage: Lineage) -> dict[str, Any]:

@@ -17,12 +17,14 @@ _MOST_LEVELS = 8
 """An axis with more values than these is drawn to scale."""
 _WIDE_SPAN = 20.0
 _LONGEST_NAME = 14
+_ENOUGH = 8
+"""With fewer runs than these all are drawn to scale."""
 _FAR = 4.0
 """How many spreads of the better half a value may lie away before it is drawn at the edge."""
 
 
 def draw(result: SearchResult, path: Path) -> Path:
-    """One panel for each axis: every run as a point, the mean of each value as a line, the best run as a star.
+    """One panel for each axis: every run as a point, the median of each value as a line, the best run as a star.
 
     Args:
         result: The search's outcome.
@@ -38,7 +40,8 @@ def draw(result: SearchResult, path: Path) -> Path:
     best = result.best
     reached = {run.index: found.value for run in result.runs if (found := run.best(result.monitor, result.mode))}
     # In the order of the runs, which is that of the axes' values.
-    runs = [run for run in result.plan.runs if run.index in reached]
+    runs = sorted((run for run in result.runs if run.index in reached), key=lambda run: run.index)
+    indices = [run.index for run in runs]
     names = [name for name in best.values if name != SEED or not result.plan.settings.seeds]
     if not names:
         raise AnnealError(str(result.plan.folder), "has no axis to draw over; its runs differ in nothing but seeds")
@@ -53,13 +56,16 @@ def draw(result: SearchResult, path: Path) -> Path:
         axis = result.plan.space.axes.get(name)
         tried = [run.values.get(name) for run in runs]
         levels = [] if axis is not None and axis.scale else _levels(tried)
-        _panel(panel, tried, levels, values, runs.index(best), limit, result.mode)
+        if axis is not None and axis.scale == "log_uniform":
+            panel.set_xscale("log")
+        _panel(panel, tried, levels, values, indices.index(best.index), limit, result.mode)
         panel.set_xlabel(_escaped(short[name]))
     for panel in panels[len(names) :]:
         panel.set_visible(False)
     for row in range(rows):
         panels[row * columns].set_ylabel(_escaped(f"best {result.monitor}"))
-    panels[0].legend(fontsize="small", framealpha=0.6)
+    known = {name: handle for panel in panels for handle, name in zip(*panel.get_legend_handles_labels(), strict=True)}
+    panels[0].legend(known.values(), known.keys(), fontsize="small", framealpha=0.6)
     count = f"{len(runs)} run{'s' * (len(runs) != 1)}"
     title = f"{result.plan.folder.name.removesuffix('_search')}: {count}, best {reached[best.index]:.6g}"
     figure.suptitle(_escaped(title))
@@ -88,15 +94,20 @@ def _panel(
     elif min(at) > 0 and max(at) / min(at) >= _WIDE_SPAN:
         panel.set_xscale("log")
     shown = reached if limit is None else [min(y, limit) if mode == "min" else max(y, limit) for y in reached]
-    if len(set(at)) < len(at):
+    if levels and len(set(at)) < len(at):
         middles = sorted(set(at))
-        means = [statistics.fmean(y for x, y in zip(at, shown, strict=True) if x == middle) for middle in middles]
+        # Not the mean, which one run that came to nothing would pull away.
+        medians = [statistics.median(y for x, y in zip(at, shown, strict=True) if x == middle) for middle in middles]
         # Nothing lies between two names.
         joined = {"linewidth": 1} if _ordered(tried) else {"linestyle": "none", "marker": "_", "markersize": 22}
-        panel.plot(middles, means, color="tab:gray", zorder=1, label="mean", **joined)
+        panel.plot(middles, medians, color="tab:gray", zorder=1, label="median", **joined)
     near = [i for i, y in enumerate(reached) if y == shown[i]]
     panel.scatter([at[i] for i in near], [shown[i] for i in near], s=22, alpha=0.7, zorder=2, label="run")
     far = [i for i in range(len(at)) if i not in near]
+    for i in far:
+        panel.annotate(
+            f"{reached[i]:.3g}", (at[i], shown[i]), fontsize="x-small", textcoords="offset points", xytext=(5, -3)
+        )
     if far:
         marker = "^" if mode == "min" else "v"
         panel.scatter(
@@ -127,7 +138,7 @@ def _limit(values: list[float], mode: str) -> float | None:
     middle = ranked[len(ranked) // 2]
     far = middle + _FAR * (middle - ranked[0])
     beyond = [value for value in values if (value > far if mode == "min" else value < far)]
-    return far if beyond and middle != ranked[0] else None
+    return far if beyond and middle != ranked[0] and len(values) >= _ENOUGH else None
 
 
 def _name(value: Any) -> str:

@@ -111,7 +111,7 @@ class Plan:
             datetime.fromisoformat(written["began"]),
             Path(written["cwd"]),
             runs,
-            moved=written["root"] != str(folder.parent.resolve()),
+            moved=written.get("root") != str(folder.parent.resolve()),
         )
 
     def settle(self) -> None:

@@ -17,7 +17,7 @@ from lightning_anneal.search.configs import is_lightning_cli, to_yaml
 from lightning_anneal.search.drive import Queue, drive
 from lightning_anneal.search.engines import Engine
 from lightning_anneal.search.files import copy_whole, read_json, write_json, write_whole
-from lightning_anneal.search.lineage import Lineage, lineage_text
+from lightning_anneal.search.lineage import STATE, Lineage, lineage_text, read_lineages
 from lightning_anneal.search.plan import Plan
 from lightning_anneal.search.points import draw_value, within
 from lightning_anneal.search.progress import Progress
@@ -25,8 +25,6 @@ from lightning_anneal.search.results import SearchResult
 from lightning_anneal.search.runs import CHECKPOINT, CONFIG, FINISHED, RESULT, RUN, STATUS, WAITING, Run
 from lightning_anneal.search.settings import PbtSettings
 from lightning_anneal.search.space import Axis, Point, Space, find_space
-
-STATE = "population.json"
 
 
 def population_space(space: Space, pbt: PbtSettings) -> Space:
@@ -81,12 +79,11 @@ class Population:
         self._epochs = _epochs(plan.space.config)
         known = read_json(plan.folder / STATE) or {
             "generation": 0,
-            "lineages": [[[0, dict(run.values)]] for run in plan.runs],
             "exchanges": None,
             "history": [],
         }
         self._generation: int = known["generation"]
-        self._lineages: list[Lineage] = [[(epoch, values) for epoch, values in each] for each in known["lineages"]]
+        self._lineages: list[Lineage] = read_lineages(plan.folder) or [[(0, dict(run.values))] for run in plan.runs]
         self._exchanges: list[dict[str, Any]] | None = known["exchanges"]
         self._history: list[dict[str, Any]] = known["history"]
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import statistics
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from lightning_anneal.errors import AnnealError, suggestion
 from lightning_anneal.search.configs import SEED
 from lightning_anneal.search.files import write_whole
+from lightning_anneal.search.lineage import read_lineages, values_at
 from lightning_anneal.search.names import labels
 from lightning_anneal.search.plan import Plan
 from lightning_anneal.search.runs import Best, Run
@@ -39,10 +41,24 @@ class SearchResult:
         self.plan = plan
         self.monitor, self.mode = plan.settings.monitor, plan.settings.mode or "min"
         reached = [(run, run.best(self.monitor, self.mode)) for run in plan.runs]
+        # A member of a population may have reached its best with other values than its last, perhaps those of the one
+        # that it took over from.
+        for i, lineage in enumerate(read_lineages(plan.folder)):
+            run, best = reached[i]
+            if best is not None:
+                reached[i] = replace(run, values=values_at(lineage, best.epoch)), best
         sign = 1 if self.mode == "min" else -1
         # Those without the metric come last, in the order of their numbers.
         reached.sort(key=lambda each: (each[1] is None, sign * each[1].value if each[1] else 0, each[0].index))
         self._ranked = reached
+
+    def __repr__(self) -> str:
+        return self.leaderboard()
+
+    @property
+    def folder(self) -> Path:
+        """The search's folder, which `HyperParamSearch.resume` takes."""
+        return self.plan.folder
 
     @property
     def runs(self) -> list[Run]:
@@ -57,6 +73,8 @@ class SearchResult:
             AnnealError: If no run has logged the metric.
         """
         averages = self.averages
+        if not any(run.epochs for run in self.plan.runs):
+            raise AnnealError(str(self.folder), "no run has finished an epoch with Lightning yet")
         if not averages:
             logged = {name for run in self.plan.runs for metrics in run.epochs.values() for name in metrics}
             raise AnnealError(f"'{self.monitor}'", f"no run has logged it{suggestion(self.monitor, logged)}")
@@ -105,7 +123,8 @@ class SearchResult:
 
     def leaderboard(self, most: int = 10) -> str:
         """The best runs as a table for the terminal."""
-        rows = [{name: row[name] for name in row if name not in ("index", "run")} for row in self.table]
+        first = ("rank", "index", "state")
+        rows = [{name: row[name] for name in (*first, *row) if name != "run"} for row in self.table]
         wide = list(rows[0]).index("epochs") + 1 if rows else 0
         text = _table([{name: row[name] for name in list(rows[0])[:wide]} for row in rows[:most]])
         if len(rows) > most:

@@ -20,6 +20,9 @@ LITERAL = ("betas", "milestones", "devices", "values", "prog_bar", "no_decay", "
 SCALES = ("uniform", "log_uniform")
 """Marks of ranges, ``{uniform: [low, high]}``."""
 
+_FOREIGN_MARKS = ("choice", "choices", "categorical", "int_uniform", "loguniform", "quniform", "randint", "lograndint")
+"""What other searches call their axes."""
+
 TRAINER = "lightning.pytorch.Trainer"
 
 Path = tuple[str, ...]
@@ -165,6 +168,9 @@ def _check_arguments(value: Any, path: Path, home: _Home | None) -> None:
         for i, each in enumerate(value):
             _check_arguments(each, (*path, str(i)), None)
     elif isinstance(value, Mapping):
+        problem = typed.missing(str(value.get("class_path", "")))
+        if problem:
+            raise AnnealError(write_path((*path, "class_path")), problem)
         for key, each in value.items():
             inner = _home_of(value, key, path, home)
             if inner is not None and inner.typed and not _has_mapping(each):
@@ -238,6 +244,10 @@ def _walk(space: Space, value: Any, path: Path, home: _Home | None) -> Any:
         if len(value) == 1 and set(value) <= set(SCALES):
             [(scale, ends)] = value.items()
             return _range(space, scale, ends, path)
+        for key, each in value.items():
+            if len(value) == 1 and key in _FOREIGN_MARKS and isinstance(each, list | tuple):
+                what = f"unknown mark {quote(key)}; known: grid, fixed, {', '.join(SCALES)} (whole ends: whole numbers)"
+                raise AnnealError(write_path(path), f"{what}; a value that looks so is {{fixed: ...}}")
         return {
             key: _walk(space, each, (*path, str(key)), _home_of(value, key, path, home)) for key, each in value.items()
         }

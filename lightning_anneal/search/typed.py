@@ -8,10 +8,31 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
+from lightning_anneal.errors import nearest
+
 
 def knows(class_path: str, key: str) -> bool:
     """Whether a class has an argument, or a dataclass among its arguments a field (``optim.learning_rate``)."""
     return key in names(class_path)
+
+
+def missing(class_path: str) -> str:
+    """Why a class can't be imported; nothing if it can, or is one that LightningCLI knows by its name alone.
+
+    Example:
+        >>> missing("lightning.pytorch.loggers.CSVLoger")
+        "there is no 'CSVLoger' in lightning.pytorch.loggers; did you mean 'CSVLogger'?"
+    """
+    module, _, name = class_path.rpartition(".")
+    if not module:
+        return ""
+    try:
+        found = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        return f"there is no module {error.name!r} here"
+    except Exception as error:
+        return f"{module} can't be imported: {type(error).__name__}: {' '.join(str(error).split())[:80]}"
+    return "" if hasattr(found, name) else f"there is no {name!r} in {module}{nearest(name, vars(found))}"
 
 
 def takes(class_path: str, key: str, value: Any) -> bool:

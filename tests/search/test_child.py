@@ -99,6 +99,13 @@ def test_a_finished_run_trains_no_more(tmp_path: Path) -> None:
     assert noted(tmp_path) == ["begin 0", "begin 1"]
 
 
+def test_what_somebody_else_has_finished_meanwhile_is_not_begun(tmp_path: Path) -> None:
+    prepared(tmp_path, "false {config}")
+    write_json(tmp_path / "status.json", {"state": "done", "attempts": 1, "exit_status": 0})
+    assert finished(tmp_path) == 0
+    assert read_json(tmp_path / "status.json")["attempts"] == 1
+
+
 SCRIPT = """
 import sys
 import yaml

@@ -16,6 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 from lightning_anneal.cli import main
+from lightning_anneal.search.files import locked
 from lightning_anneal.search.hyper_param_search import HyperParamSearch
 from lightning_anneal.search.plan import Plan
 from lightning_anneal.search.results import SearchResult
@@ -91,10 +92,10 @@ def grid(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, subprocess.Com
 def test_the_command_tells_of_every_run_and_ranks_them(grid: tuple[Plan, subprocess.CompletedProcess[str]]) -> None:
     plan, done = grid
     assert done.stdout.splitlines() == [
-        "rank  state  level  val_loss  best_epoch  epochs",
-        "----  -----  -----  --------  ----------  ------",
-        "   1   done    1.5       1.5           1       3",
-        "   2   done    2.5       2.5           1       3",
+        "rank  index  state  level  val_loss  best_epoch  epochs",
+        "----  -----  -----  -----  --------  ----------  ------",
+        "   1      0   done    1.5       1.5           1       3",
+        "   2      1   done    2.5       2.5           1       3",
     ]
     said = done.stderr.splitlines()
     assert said[:3] == [
@@ -382,3 +383,16 @@ def test_all_of_it_may_be_moved_elsewhere(tmp_path: Path, monkeypatch: pytest.Mo
     assert run.state == "done"
     assert len(list(run.folder.rglob("events.out.tfevents.*"))) == 1
     assert not (tmp_path / "before").exists()
+
+
+def test_what_an_array_job_trains_is_left_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("lightning_anneal.search.execute._PATIENCE_S", 0.0)
+    plan = HyperParamSearch({"a": [1, 2]}, root_dir=tmp_path, quiet=True, command="true {config}").plan()
+    with locked(plan.runs[0].folder / "lock"):
+        assert main(["search", "--resume", str(plan.folder)]) == 1
+    assert [run.state for run in plan.runs] == ["waiting", "done"]
+    assert f"{plan.runs[0].name} is trained by another process, and left alone" in capsys.readouterr().err
+    assert main(["search", "--resume", str(plan.folder)]) == 0
+    assert [run.state for run in plan.runs] == ["done", "done"]

@@ -570,7 +570,7 @@ def test_only_a_population_has_a_schedule(tmp_path: Path, capsys: pytest.Capture
 def test_a_population_without_results_has_no_schedule_yet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plan = planned(tmp_path, 2)
     assert main(["search", "export-schedule", str(plan.folder)]) == 2
-    assert capsys.readouterr().err == "error: 'val_loss': no run has logged it\n"
+    assert capsys.readouterr().err == f"error: {plan.folder}: no run has finished an epoch with Lightning yet\n"
 
 
 def test_a_schedule_that_cannot_be_written_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

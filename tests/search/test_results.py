@@ -14,6 +14,7 @@ from PIL import Image
 
 from lightning_anneal import AnnealError
 from lightning_anneal.cli import main
+from lightning_anneal.search.files import write_json
 from lightning_anneal.search.hyper_param_search import HyperParamSearch
 from lightning_anneal.search.plan import Plan
 from lightning_anneal.search.results import SearchResult
@@ -229,17 +230,17 @@ def test_the_leaderboard(tmp_path: Path) -> None:
     fill(plan, 3, "pruned", {"0": {"val_loss": 0.25}})
     found = SearchResult(plan)
     assert found.leaderboard().splitlines() == [
-        "rank    state     lr  name  val_loss  best_epoch  epochs",
-        "----  -------  -----  ----  --------  ----------  ------",
-        "   1   pruned    0.1     -      0.25           0       1",
-        "   2     done  1e-07     a  0.333333           1       2",
-        "   -   failed  1e-07     -         -           -       0",
-        "   -  waiting    0.1     a         -           -       0",
+        "rank  index    state     lr  name  val_loss  best_epoch  epochs",
+        "----  -----  -------  -----  ----  --------  ----------  ------",
+        "   1      3   pruned    0.1     -      0.25           0       1",
+        "   2      0     done  1e-07     a  0.333333           1       2",
+        "   -      1   failed  1e-07     -         -           -       0",
+        "   -      2  waiting    0.1     a         -           -       0",
     ]
     assert found.leaderboard(most=1).splitlines() == [
-        "rank   state   lr  name  val_loss  best_epoch  epochs",
-        "----  ------  ---  ----  --------  ----------  ------",
-        "   1  pruned  0.1     -      0.25           0       1",
+        "rank  index   state   lr  name  val_loss  best_epoch  epochs",
+        "----  -----  ------  ---  ----  --------  ----------  ------",
+        "   1      3  pruned  0.1     -      0.25           0       1",
         "... and 3 more in results.csv",
     ]
 
@@ -247,10 +248,10 @@ def test_the_leaderboard(tmp_path: Path) -> None:
 def test_the_leaderboard_of_seeds(tmp_path: Path) -> None:
     found = result(tmp_path, SEEDS, [1.0, 2.0, 6.0, 2.0, 2.5, 3.0], seeds=[0, 1, 2])
     assert found.leaderboard(most=2).splitlines() == [
-        "rank  state   lr  seed_everything  val_loss  best_epoch  epochs",
-        "----  -----  ---  ---------------  --------  ----------  ------",
-        "   1   done  0.1                0         1           0       1",
-        "   2   done  0.1                1         2           0       1",
+        "rank  index  state   lr  seed_everything  val_loss  best_epoch  epochs",
+        "----  -----  -----  ---  ---------------  --------  ----------  ------",
+        "   1      0   done  0.1                0         1           0       1",
+        "   2      1   done  0.1                1         2           0       1",
         "... and 4 more in results.csv",
         "",
         "over the seeds",
@@ -263,7 +264,7 @@ def test_the_leaderboard_of_seeds(tmp_path: Path) -> None:
 
 def test_before_anything_has_run(tmp_path: Path) -> None:
     found = result(tmp_path, {"lr": [0.1, 0.2]}, [])
-    assert found.leaderboard().splitlines()[2] == "   -  waiting  0.1         -           -       0"
+    assert found.leaderboard().splitlines()[2] == "   -      0  waiting  0.1         -           -       0"
     found.plan.runs.clear()
     assert SearchResult(found.plan).leaderboard() == "no runs yet"
     assert SearchResult(found.plan).to_csv().read_text() == "\n"
@@ -294,6 +295,20 @@ def test_status_table_and_best(
     assert main(["search", "plot", folder, "-o", "mine.png"]) == 0
     assert capsys.readouterr() == ("mine.png\n", "")
     assert Path("mine.png").exists()
+
+
+def test_a_member_is_judged_by_the_values_that_it_had_when_it_was_best(tmp_path: Path) -> None:
+    """The second one took over from the first after its second epoch, and was never better than that one was then."""
+    plan = result(tmp_path, {"lr": [0.1, 0.2]}, []).plan
+    lineages = [[[0, {"lr": 0.1}]], [[0, {"lr": 0.1}], [2, {"lr": 0.3}]]]
+    write_json(plan.folder / "population.json", {"lineages": lineages})
+    fill(plan, 0, "done", {"0": {"val_loss": 3.0}, "1": {"val_loss": 1.0}, "2": {"val_loss": 2.0}})
+    fill(plan, 1, "done", {"0": {"val_loss": 3.0}, "1": {"val_loss": 1.0}, "2": {"val_loss": 1.5}})
+    assert [row["lr"] for row in SearchResult(plan).table] == [0.1, 0.1]
+    fill(plan, 1, "done", {"0": {"val_loss": 3.0}, "1": {"val_loss": 1.0}, "2": {"val_loss": 0.5}})
+    found = SearchResult(plan)
+    assert [(row["index"], row["lr"]) for row in found.table] == [(1, 0.3), (0, 0.1)]
+    assert found.best.values == {"lr": 0.3}
 
 
 # The picture.

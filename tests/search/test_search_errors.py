@@ -14,6 +14,7 @@ import yaml
 
 from lightning_anneal.cli import main
 from lightning_anneal.search import command
+from lightning_anneal.search.files import locked
 from lightning_anneal.search.hyper_param_search import HyperParamSearch
 from lightning_anneal.search.plan import Plan
 
@@ -75,10 +76,10 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         ("--monitr=acc", "search: unknown option '--monitr=acc'; did you mean '--monitor'?"),
         ("--zzzz", "search: unknown option '--zzzz'"),
         ("statsu runs/x", "search: unknown action 'statsu'; did you mean 'status'?"),
-        ("runs/x", "search: unknown action 'runs/x'; known: best, export-schedule, plot, run-one, status, table"),
+        ("runs/x", "search: unknown action 'runs/x'; known: --resume DIR, best, export-schedule, plot, run-one, status, table"),
         ("status", "search: the following arguments are required: DIR"),
         ("best", "search: the following arguments are required: DIR"),
-        ("status runs/x runs/y", "search: unknown option 'runs/y'"),
+        ("status runs/x runs/y", "search: 'runs/y' is one word too many"),
         ("run-one runs/x", "search: the following arguments are required: --index"),
         ("run-one runs/x --index one", "search: argument --index: invalid int value: 'one'"),
         ("run-one runs/x --index 1", "runs/x: is no folder of a search, which has a plan.json"),
@@ -195,8 +196,7 @@ def test_what_lightning_tells_without_a_place(refused: Callable[..., str], given
 
 def test_a_class_that_is_not_there(refused: Callable[..., str]) -> None:
     line = refused("--no-execute", {**config(), "model": {"class_path": "tests.tiny.Tny"}})
-    assert "tests.tiny.Tny" in line
-    assert "YAML" not in line
+    assert line == "model.class_path: there is no 'Tny' in tests.tiny; did you mean 'Tiny'?"
 
 
 @pytest.mark.parametrize(
@@ -239,8 +239,8 @@ def test_folders_of_a_search(refused: Callable[..., str]) -> None:
     assert refused(f"status {run}") == f"{run}: is no folder of a search, which has a plan.json; there is {folder.name}"
     assert refused(f"run-one {folder} --index 2") == "--index: there is no run 2; take 0 to 1"
     assert refused(f"run-one {folder} --index -1") == "--index: there is no run -1; take 0 to 1"
-    assert refused(f"best {folder}") == "'val_loss': no run has logged it"
-    assert refused(f"plot {folder}") == "'val_loss': no run has logged it"
+    assert refused(f"best {folder}") == f"{folder}: no run has finished an epoch with Lightning yet"
+    assert refused(f"plot {folder}") == f"{folder}: no run has finished an epoch with Lightning yet"
     assert refused(f"export-schedule {folder}") == (
         f"{folder}: was a search by grid; only pbt changes values on the way"
     )
@@ -290,3 +290,10 @@ def test_hyper_main(tmp_path: Path) -> None:
     configs = [yaml.safe_load((tmp_path / folder / "config.yaml").read_text()) for folder in folders]
     assert configs == [{"lr": 1e-7, "net": [{"p": p}]} for p in (0.1, 0.2)]
     assert len(list((tmp_path / "runs").iterdir())) == 3
+
+
+def test_a_run_that_is_trained_is_not_begun_again(refused: Callable[..., str]) -> None:
+    plan = HyperParamSearch({"lr": [0.1, 0.2]}, quiet=True, command="true {config}").plan()
+    with locked(plan.runs[1].folder / "lock"):
+        message = refused(f"run-one {plan.folder} --index 1")
+    assert message == f"{plan.runs[1].name}: another process trains it; wait for it, or end it"

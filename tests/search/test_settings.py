@@ -178,6 +178,14 @@ def test_less_of_a_loss_or_an_error_is_better(monitor: str) -> None:
     assert Settings.read({"monitor": monitor}).mode == "min"
 
 
+def test_the_command_line_may_make_a_grid_of_a_search_that_had_so_many_runs() -> None:
+    section = {"algo": "random", "n_runs": 5}
+    assert Settings.read(section, {"algo": "grid"}).n_runs is None
+    assert Settings.read(section, {"n_runs": 6}).n_runs == 6
+    with pytest.raises(AnnealError, match="a grid has all its runs"):
+        Settings.read(section, {"algo": "grid", "n_runs": 6})
+
+
 @pytest.mark.parametrize("monitor", ["val_acc", "f1", "reward", "elbo"])
 def test_of_any_other_metric_it_has_to_be_said(monitor: str) -> None:
     with pytest.raises(AnnealError) as error:
