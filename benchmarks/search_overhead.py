@@ -73,10 +73,16 @@ def main() -> int:
     """Print the table; 1 if a limit is broken."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=3)
-    trials = parser.parse_args().trials
+    parser.add_argument("--cases", nargs="*", help="some of them, besides those by hand")
+    options = parser.parse_args()
+    trials = options.trials
     cases = {"by hand": by_hand, "local": searched("local"), "command": by_command}
     if importlib.util.find_spec("ray") is not None:
         cases["ray"] = searched("ray")
+    if options.cases:
+        cases = {name: case for name, case in cases.items() if name in ("by hand", *options.cases)}
+    # What this process has to import is no part of any engine.
+    HyperParamSearch(CONFIG, quiet=True).check()
     seconds: dict[str, list[float]] = {name: [] for name in cases}
     for trial in range(trials):
         # Each begins once, so that a machine that gets slower on the way is unfair to none.
