@@ -94,8 +94,8 @@ def test_the_command_tells_of_every_run_and_ranks_them(grid: tuple[Plan, subproc
     assert done.stdout.splitlines() == [
         "rank  index  state  level  val_loss  best_epoch  epochs",
         "----  -----  -----  -----  --------  ----------  ------",
-        "   1      0   done    1.5       1.5           1       3",
-        "   2      1   done    2.5       2.5           1       3",
+        "   1      1   done    1.5       1.5           1       3",
+        "   2      0   done    2.5       2.5           1       3",
     ]
     said = done.stderr.splitlines()
     assert said[:3] == [
