@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -657,13 +657,6 @@ def given_config(folder: Path) -> Path:
 def search_folder(root: Path) -> Path:
     [folder] = root.glob("*_search")
     return folder
-
-
-@pytest.fixture(scope="module")
-def at_root() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(ROOT)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -120,13 +120,6 @@ def noted(folder: Path) -> list[int]:
 
 
 @pytest.fixture(scope="module")
-def at_root() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(ROOT)
-        yield
-
-
-@pytest.fixture(scope="module")
 def cluster(at_root: None) -> Iterator[None]:
     """One for all searches of this process."""
     with pytest.MonkeyPatch.context() as patch:
