@@ -11,16 +11,11 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 
 from lightning_anneal import report
+from lightning_anneal.beta_rules import WEIGHTS, beta_rules
 from lightning_anneal.callbacks.base import RuleCallback
-from lightning_anneal.checks import flag, number
-from lightning_anneal.config import plain, read_file, read_timing
+from lightning_anneal.config import plain, read_file
 from lightning_anneal.errors import AnnealError, quote, suggestion
-from lightning_anneal.recipes import BetaRecipe
-from lightning_anneal.rules import Rule
-from lightning_anneal.schedules.beta import WarmRestartBetaScheduler, beta_type
-
-WEIGHTS = {"global_kl_weight": "global", "local_kl_weight": "local"}
-"""The two weights of a hierarchical model, and the part of the scheduler that each comes from."""
+from lightning_anneal.schedules.beta import WarmRestartBetaScheduler
 
 _FROM_CONFIG = (
     "beta_scheduler_type",
@@ -84,41 +79,17 @@ class BetaScheduleCallback(RuleCallback):
         prog_bar: Sequence[str] = (),
         on_horizon_change: str = "keep",
     ) -> None:
-        kind = beta_type(beta_scheduler_type)
-        if not isinstance(attr_name, str):
-            raise AnnealError("attr_name", f"must be a dotted path, got {quote(attr_name)}")
-        if eval_beta is not None and number("eval_beta", eval_beta) < 0:
-            raise AnnealError("eval_beta", f"must not be negative, got {quote(eval_beta)}")
-        params = plain("beta_scheduler_params", beta_scheduler_params or {})
-        if not isinstance(params, dict):
-            raise AnnealError("beta_scheduler_params", f"must be a mapping, got {quote(params)}")
-        self._hierarchical = kind == "hierarchical"
-        if flag("use_hierarchical_model", use_hierarchical_model) and not self._hierarchical:
-            raise AnnealError("use_hierarchical_model", f"needs beta_scheduler_type 'hierarchical', got {quote(kind)}")
-        timing = {"interval": interval, "frequency": frequency, "scheduler_configs": scheduler_configs}
-        unit, every = read_timing("beta", timing)
-
-        def rule(weight: str, path: str, kind: str, params: dict[str, Any]) -> Rule:
-            recipe = BetaRecipe(kind, params)
-            recipe.check(weight)
-            return Rule(
-                weight,
-                recipe,
-                path,
-                object="model",
-                interval=unit,
-                frequency=every,
-                eval_value=None if eval_beta is None else number("eval_beta", eval_beta),
-                as_float=True,
-            )
-
-        if self._hierarchical:
-            if attr_name != "beta":
-                raise AnnealError("attr_name", "a hierarchical model has global_kl_weight and local_kl_weight")
-            rules = [rule(weight, weight, *_part(params, part)) for weight, part in WEIGHTS.items()]
-            _no_other_key("hierarchical", params, [f"{part}_scheduler" for part in WEIGHTS.values()])
-        else:
-            rules = [rule("beta", attr_name, kind, params)]
+        rules = beta_rules(
+            beta_scheduler_type,
+            beta_scheduler_params,
+            use_hierarchical_model=use_hierarchical_model,
+            attr_name=attr_name,
+            eval_beta=eval_beta,
+            interval=interval,
+            frequency=frequency,
+            scheduler_configs=scheduler_configs,
+        )
+        self._hierarchical = len(rules) > 1
         super().__init__(rules, name, prog_bar, on_horizon_change)
 
     @classmethod
@@ -210,24 +181,6 @@ class BetaScheduleCallback(RuleCallback):
 def _title(weight: str) -> str:
     """The name of a weight in a batch tag: ``global_kl_weight`` is ``Global_KL_Weight``."""
     return "_".join("KL" if word == "kl" else word.capitalize() for word in weight.split("_"))
-
-
-def _part(params: dict[str, Any], part: str) -> tuple[str, dict[str, Any]]:
-    """Type and parameters of one part of a hierarchical scheduler."""
-    where = f"hierarchical.{part}_scheduler"
-    settings = params.get(f"{part}_scheduler")
-    if not isinstance(settings, dict):
-        what = "missing" if settings is None else f"must be a mapping, got {quote(settings)}"
-        raise AnnealError(where, f'{what}; write {{"type": "linear", "max_beta": 1.0, ...}}')
-    if "type" not in settings:
-        raise AnnealError(f"{where}.type", "missing")
-    return beta_type(settings["type"]), {k: v for k, v in settings.items() if k != "type"}
-
-
-def _no_other_key(where: str, params: dict[str, Any], known: list[str]) -> None:
-    for key in params:
-        if key not in known:
-            raise AnnealError(where, f"unknown parameter {quote(key)}{suggestion(key, known)}")
 
 
 def _check_config_keys(training: Mapping[str, Any]) -> None:

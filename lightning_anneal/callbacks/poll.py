@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -25,8 +24,6 @@ from lightning_anneal.rules import Rule
 from lightning_anneal.state import DAMAGE, damaged
 from lightning_anneal.triggers.reaction import Reaction
 from lightning_anneal.triggers.signals import Reading
-
-_SHARES = {"early_stopper_half_patience": 2, "early_stopper_third_patience": 3}
 
 
 class Poll:
@@ -183,10 +180,7 @@ class Poll:
         if name in self.stoppers:
             stopper, peak = self.stoppers[name], reactions.progress[name].peak
             asked = asks_to_stop(trainer, stopper)
-            now = _stopper_reading(self._reactions[name], stopper.wait_count, stopper.patience, asked)
-            if peak is None:
-                return now
-            return replace(now, earlier=_stopper_reading(self._reactions[name], peak, stopper.patience, asked=True))
+            return self._reactions[name].read_stopper(stopper.wait_count, stopper.patience, asked=asked, peak=peak)
         if name in self._plateaus:
             return self._rates(trainer, name)
         return self._metric(trainer, name)
@@ -279,15 +273,6 @@ def _plateaus(trainer: Trainer, name: str, reaction: Reaction) -> list[Any]:
         known = suggestion(reaction.monitor, filter(None, (config.monitor or config.name for config in plateaus)))
         raise AnnealError(f"{name}.monitor", f"no plateau scheduler watches {quote(reaction.monitor)}{known}")
     return meant
-
-
-def _stopper_reading(reaction: Reaction, count: int, patience: int, asked: bool) -> Reading:
-    if reaction.source == "early_stopper_counter":
-        return Reading(float(count))
-    if reaction.source == "early_stopper_triggered":
-        return Reading(float(asked))
-    reached = count > 0 and count * _SHARES[reaction.source] >= patience
-    return Reading(float(reached), note=f"({count} of {patience})")
 
 
 def asks_to_stop(trainer: Trainer, stopper: EarlyStopping) -> bool:

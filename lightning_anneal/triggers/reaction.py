@@ -12,6 +12,8 @@ from lightning_anneal.triggers.events import Trigger, fired
 from lightning_anneal.triggers.responses import Response
 from lightning_anneal.triggers.signals import Reading, Snapshot
 
+_SHARES = {"early_stopper_half_patience": 2, "early_stopper_third_patience": 3}
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -82,6 +84,32 @@ class Reaction:
     def watches(self) -> str:
         """What it looks at: ``"stopper"``, ``"lr"`` or ``"metric"``."""
         return {"early": "stopper", "lr": "lr"}.get(self.source.split("_")[0], "metric")
+
+    def read_stopper(self, count: int, patience: int, *, asked: bool, peak: int | None = None) -> Reading:
+        """What a poll sees of an EarlyStopping.
+
+        Args:
+            count: Its count of checks without an improvement.
+            patience: How many of them it waits for.
+            asked: Whether it asks for a stop.
+            peak: The count at a stop that was taken back since the last poll.
+
+        Example:
+            >>> from lightning_anneal.triggers.events import Rise
+            >>> from lightning_anneal.triggers.responses import NextOf
+            >>> reaction = Reaction("early_stopper_half_patience", Rise(), NextOf((1.0, 2.0)))
+            >>> [reaction.read_stopper(count, 8, asked=False).value for count in (3, 4)]
+            [0.0, 1.0]
+        """
+        if peak is not None:
+            now = self.read_stopper(count, patience, asked=asked)
+            return replace(now, earlier=self.read_stopper(peak, patience, asked=True))
+        if self.source == "early_stopper_counter":
+            return Reading(float(count))
+        if self.source == "early_stopper_triggered":
+            return Reading(float(asked))
+        reached = count > 0 and count * _SHARES[self.source] >= patience
+        return Reading(float(reached), note=f"({count} of {patience})")
 
     def after(self, progress: Progress, reading: Reading) -> Progress:
         """Where it stands after a poll. Pure, so that every rank comes to the same.
