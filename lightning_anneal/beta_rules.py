@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 from lightning_anneal.checks import flag, number
-from lightning_anneal.config import plain, read_timing
+from lightning_anneal.config import plain, read_file, read_timing
 from lightning_anneal.errors import AnnealError, quote, suggestion
 from lightning_anneal.recipes import BetaRecipe
 from lightning_anneal.rules import Rule
@@ -14,6 +16,14 @@ from lightning_anneal.schedules.beta import beta_type
 
 WEIGHTS = {"global_kl_weight": "global", "local_kl_weight": "local"}
 """The two weights of a hierarchical model, and the part of the scheduler that each comes from."""
+
+_FROM_CONFIG = (
+    "beta_scheduler_type",
+    "beta_scheduler_params",
+    "hierarchical_beta_config",
+    "use_hierarchical_model",
+    "eval_beta",
+)
 
 
 def beta_rules(
@@ -73,6 +83,37 @@ def beta_rules(
     return (rule("beta", attr_name, kind, params),)
 
 
+def read_training_config(config: object, folder: Path = Path()) -> dict[str, Any]:
+    """The arguments of BetaScheduleCallback in a training config, as its ``from_config`` explains.
+
+    Args:
+        config: The config.
+        folder: Where a file that it names lies.
+
+    Raises:
+        AnnealError: For a misspelled key, or one that is missing.
+
+    Example:
+        >>> read_training_config({"training": {"num_epochs": 20, "beta_scheduler_type": "constant"}})
+        {'beta_scheduler_type': 'constant', 'beta_scheduler_params': None}
+    """
+    config = plain("config", config)
+    training = config.get("training") if isinstance(config, Mapping) else None
+    if not isinstance(training, Mapping):
+        raise AnnealError("training", 'must be a mapping such as {"beta_scheduler_type": "linear", ...}')
+    _check_config_keys(training)
+    if "beta_scheduler_type" not in training:
+        raise AnnealError("training.beta_scheduler_type", "missing")
+    params = training.get("beta_scheduler_params")
+    nested = training.get("hierarchical_beta_config")
+    if nested is not None:
+        if params:
+            raise AnnealError("training.hierarchical_beta_config", "beta_scheduler_params says it too; keep one")
+        params = read_file(folder / nested) if isinstance(nested, str) else nested
+    given = {k: training[k] for k in ("use_hierarchical_model", "eval_beta") if training.get(k) is not None}
+    return {"beta_scheduler_type": training["beta_scheduler_type"], "beta_scheduler_params": params, **given}
+
+
 def _part(params: dict[str, Any], part: str) -> tuple[str, dict[str, Any]]:
     """Type and parameters of one part of a hierarchical scheduler."""
     where = f"hierarchical.{part}_scheduler"
@@ -89,3 +130,13 @@ def _no_other_key(where: str, params: dict[str, Any], known: list[str]) -> None:
     for key in params:
         if key not in known:
             raise AnnealError(where, f"unknown parameter {quote(key)}{suggestion(key, known)}")
+
+
+def _check_config_keys(training: Mapping[str, Any]) -> None:
+    """Refuse what was surely meant for this callback and is misspelled; other keys are none of its business."""
+    for key in training:
+        ours = str(key).lower().startswith(("beta_", "hierarchical_", "use_hier"))
+        # Close enough for "bata_scheduler_type", and not for "lr_scheduler_type".
+        ours = ours or bool(get_close_matches(str(key)[:60], _FROM_CONFIG, n=1, cutoff=0.88))
+        if ours and key not in _FROM_CONFIG:
+            raise AnnealError("training", f"unknown key {quote(key)}{suggestion(key, _FROM_CONFIG)}")

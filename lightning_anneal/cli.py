@@ -14,6 +14,7 @@ _OVERVIEW = """usage: lightning-anneal COMMAND ...
 fit, validate, test, predict   a LightningCLI for any model and data, with --set PATH=VALUE
 search                         many runs from one config: a grid, random, tpe or a population
 search ACTION DIR              status, table, best, plot, run-one or export-schedule of a search
+preview CONFIG                 draws the annealed values of a run, without training
 
 COMMAND --help tells more."""
 
@@ -36,6 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from lightning_anneal.search.command import main as search
 
         return search(words[1:])
+    if words[:1] == ["preview"]:
+        from lightning_anneal.preview.command import main as preview
+
+        return preview(words[1:])
     from lightning_anneal.lightning_cli import main as lightning
 
     return lightning(words)

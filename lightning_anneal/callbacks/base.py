@@ -17,8 +17,8 @@ When what happens, and why there:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor
@@ -45,6 +45,9 @@ from lightning_anneal.sync import agree
 from lightning_anneal.targets.path import parse_path
 from lightning_anneal.targets.resolve import home_of
 from lightning_anneal.triggers.signals import Reading
+
+if TYPE_CHECKING:
+    from lightning_anneal.preview.planned import Preview
 
 
 class RuleCallback(Callback):
@@ -110,6 +113,50 @@ class RuleCallback(Callback):
         Rank 0 writes them to ``annealing_changes.csv`` beside the logger's files as they come.
         """
         return list(self._audit.changes)
+
+    def preview(
+        self,
+        epochs: float,
+        steps_per_epoch: float | None = None,
+        *,
+        metrics: Mapping[str, Sequence[float]] | None = None,
+        early_stopping: Any = None,
+        start: Mapping[str, Value] | None = None,
+    ) -> Preview:
+        """What the values are going to be, without a Trainer and without training.
+
+        Args:
+            epochs: The planned number of epochs.
+            steps_per_epoch: Optimizer steps in an epoch; 100 where something needs it and it isn't given.
+            metrics: By name, the value after each epoch, for triggers to see; by default a made-up one that gets better
+                for a third of the run and then stands still.
+            early_stopping: The EarlyStopping that triggers watch, or its arguments: ``{"monitor": "val_loss",
+                "patience": 8}``; a list where there are several.
+            start: By parameter, the value found in the model, for those that begin there.
+
+        Returns:
+            A `Preview`: printed it is text, in a notebook a picture. It has ``preview["beta"]``, ``rows()``,
+            ``to_csv()``, ``figure`` and ``save("beta.png")``.
+
+        Raises:
+            AnnealError: If a schedule can't be built.
+
+        Example:
+            >>> from lightning_anneal import HyperparamAnnealingCallback
+            >>> settings = {"strategy": "linear", "start_value": 0, "end_value": 1}
+            >>> HyperparamAnnealingCallback({"beta": settings}).preview(epochs=5)["beta"]
+            [0.0, 0.25, 0.5, 0.75, 1.0]
+        """
+        from lightning_anneal.preview.simulate import preview_of_rules
+
+        return preview_of_rules(
+            self._engine.rules,
+            epochs,
+            steps_per_epoch,
+            metrics=metrics or {},
+            early_stopping=early_stopping,
+            starts=start or {},
+        )
 
     # -- what a subclass says -------------------------------------------------------------------------------------
 

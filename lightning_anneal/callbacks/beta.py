@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +10,10 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 
 from lightning_anneal import report
-from lightning_anneal.beta_rules import WEIGHTS, beta_rules
+from lightning_anneal.beta_rules import WEIGHTS, beta_rules, read_training_config
 from lightning_anneal.callbacks.base import RuleCallback
-from lightning_anneal.config import plain, read_file
-from lightning_anneal.errors import AnnealError, quote, suggestion
+from lightning_anneal.config import read_file
 from lightning_anneal.schedules.beta import WarmRestartBetaScheduler
-
-_FROM_CONFIG = (
-    "beta_scheduler_type",
-    "beta_scheduler_params",
-    "hierarchical_beta_config",
-    "use_hierarchical_model",
-    "eval_beta",
-)
 
 
 class BetaScheduleCallback(RuleCallback):
@@ -114,21 +104,7 @@ class BetaScheduleCallback(RuleCallback):
         folder = Path()
         if isinstance(config, str | Path):
             folder, config = Path(config).parent, read_file(config)
-        config = plain("config", config)
-        training = config.get("training") if isinstance(config, Mapping) else None
-        if not isinstance(training, Mapping):
-            raise AnnealError("training", 'must be a mapping such as {"beta_scheduler_type": "linear", ...}')
-        _check_config_keys(training)
-        if "beta_scheduler_type" not in training:
-            raise AnnealError("training.beta_scheduler_type", "missing")
-        params = training.get("beta_scheduler_params")
-        nested = training.get("hierarchical_beta_config")
-        if nested is not None:
-            if params:
-                raise AnnealError("training.hierarchical_beta_config", "beta_scheduler_params says it too; keep one")
-            params = read_file(folder / nested) if isinstance(nested, str) else nested
-        given = {k: training[k] for k in ("use_hierarchical_model", "eval_beta") if training.get(k) is not None}
-        return cls(training["beta_scheduler_type"], params, **{**given, **arguments})
+        return cls(**{**read_training_config(config, folder), **arguments})
 
     def _tag(self, name: str) -> str:
         return f"Beta_Schedule/{name}"
@@ -181,13 +157,3 @@ class BetaScheduleCallback(RuleCallback):
 def _title(weight: str) -> str:
     """The name of a weight in a batch tag: ``global_kl_weight`` is ``Global_KL_Weight``."""
     return "_".join("KL" if word == "kl" else word.capitalize() for word in weight.split("_"))
-
-
-def _check_config_keys(training: Mapping[str, Any]) -> None:
-    """Refuse what was surely meant for this callback and is misspelled; other keys are none of its business."""
-    for key in training:
-        ours = str(key).lower().startswith(("beta_", "hierarchical_", "use_hier"))
-        # Close enough for "bata_scheduler_type", and not for "lr_scheduler_type".
-        ours = ours or bool(get_close_matches(str(key)[:60], _FROM_CONFIG, n=1, cutoff=0.88))
-        if ours and key not in _FROM_CONFIG:
-            raise AnnealError("training", f"unknown key {quote(key)}{suggestion(key, _FROM_CONFIG)}")

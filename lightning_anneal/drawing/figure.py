@@ -29,7 +29,7 @@ _STYLES: tuple[dict[str, Any], ...] = (
 )
 _ASIDE: dict[str, Any] = {"color": "#e08e45", "linestyle": (0, (4, 1.5)), "linewidth": 1.6}
 _MARKS: dict[str, dict[str, Any]] = {
-    "restart": {"color": "#777777", "linestyle": ":", "linewidth": 1.2},
+    "restart": {"color": "#555555", "linestyle": ":", "linewidth": 1.2},
     "part": {"color": "#aaaaaa", "linestyle": (0, (1, 4)), "linewidth": 1.2},
     "end": {"color": "#b03030", "linestyle": "-", "linewidth": 1.4},
 }
@@ -78,6 +78,7 @@ def draw(
         shown[-1].tick_params(labelbottom=True)
         if steps_per_epoch:
             _add_steps(shown[0], steps_per_epoch)
+    figure.align_ylabels()
     if title:
         figure.suptitle(escaped(title))
     return figure
@@ -92,11 +93,19 @@ def _draw_panel(axis: Any, panel: Panel) -> None:
         axis.plot(trace.x, trace.y, drawstyle=drawstyle, label=escaped(trace.label) or None, **style, **few)
     for kind, style in _MARKS.items():
         for i, mark in enumerate(panel.of_kind(kind)):
-            axis.axvline(mark.x, label=escaped(mark.text or kind) if i == 0 else None, zorder=0, **style)
+            label = escaped(mark.text or kind) if i == 0 else None
+            axis.axvline(mark.x, label=None if kind == "restart" else label, zorder=0, **style)
+            if kind == "restart":
+                # Above the axes, because the value's own jump lies on the line.
+                axis.plot(
+                    [mark.x], [1.03], marker=7, markersize=7, linestyle="none", color=style["color"], label=label,
+                    transform=axis.get_xaxis_transform(), clip_on=False,
+                )  # fmt: skip
     _draw_reasons(axis, panel)
     axis.set_title(escaped(panel.name), loc="left", fontsize="medium")
     axis.set_ylabel(escaped(panel.unit))
     axis.grid(alpha=0.3)
+    axis.margins(x=0.01, y=0.12)
     if panel.words:
         axis.set_yticks(range(len(panel.words)), [escaped(word) for word in panel.words])
     elif panel.logarithmic:

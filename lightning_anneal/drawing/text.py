@@ -37,7 +37,7 @@ def draw_text(
           |
         0 |_________
           +------------------------------------
-           0        1        2       3        4  epoch
+           0                 2                4  epoch
     """
     width = min(max(width, _NARROWEST), _WIDEST)
     labels = [_labels(panel) for panel in panels]
@@ -148,14 +148,11 @@ def _marked(panel: Panel, count: int, until: float) -> set[int]:
 
 def _reasons(panel: Panel, margin: int) -> list[str]:
     """The changes that have a reason, a line each."""
-    told = [mark for mark in panel.marks if mark.text]
-    trace = panel.traces[0]
+    told = panel.of_kind("change")
     lines = []
     for mark in told[:_MOST_REASONS]:
-        value = ""
-        if mark.kind == "change":
-            now = trace.at(mark.x)
-            value = panel.words[int(now)] if panel.words else short(now)
+        now = panel.traces[0].at(mark.x)
+        value = panel.words[int(now)] if panel.words else short(now)
         lines.append(f"{'':>{margin}}   {short(mark.x):>5}  {value:>8}  {mark.text}".rstrip())
     if len(told) > _MOST_REASONS:
         lines.append(f"{'':>{margin}}   ... and {len(told) - _MOST_REASONS} more")
@@ -163,12 +160,23 @@ def _reasons(panel: Panel, margin: int) -> list[str]:
 
 
 def _axis(until: float, columns: int) -> str:
-    """Numbers under the time axis, so many that they don't touch."""
-    parts = next(n for n in (4, 2, 1) if columns >= n * 8 or n == 1)
+    """Round numbers under the time axis, so many that they don't touch."""
     text = [" "] * (columns + 8)
-    for i in range(parts + 1):
-        number = short(until * i / parts)
-        at = round((columns - 1) * i / parts)
+    step = _round_step(until, max(columns // 12, 1))
+    for i in range(math.floor(until / step + 1e-9) + 1):
+        number = short(step * i)
+        at = round((columns - 1) * step * i / until)
         begin = max(0, at - len(number) // 2) if i else 0
         text[begin : begin + len(number)] = number
     return "".join(text).rstrip()
+
+
+def _round_step(until: float, most: int) -> float:
+    """The least of 1, 2, 5, 10, 20, ... (and of 0.1, 0.2, ...) that fits at most so many times.
+
+    Example:
+        >>> _round_step(60, 6), _round_step(29, 6), _round_step(4, 3), _round_step(0.5, 6)
+        (10.0, 5.0, 2.0, 0.1)
+    """
+    power = 10.0 ** math.floor(math.log10(until / most))
+    return next(step for factor in (1, 2, 5, 10, 20) if until / (step := factor * power) <= most + 1e-9)

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, ClassVar, Protocol, TypedDict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypedDict
 
 from lightning_anneal.checks import number, positive
 from lightning_anneal.errors import AnnealError, quote, suggestion
 from lightning_anneal.schedules.cycles import Cyclical, WarmRestart
 from lightning_anneal.schedules.protocol import Schedule
 from lightning_anneal.schedules.ramps import Constant, Cosine, Linear, Saturating
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class RestartEpochs(TypedDict):
@@ -286,6 +290,16 @@ class HierarchicalBetaScheduler:
     def values(self, n: int) -> list[dict[str, float]]:
         """Both weights of the first ``n`` epochs."""
         return [self(t) for t in range(n)]
+
+    def plot(self, n: int | None = None, *, path: str | Path | None = None, title: str | None = None) -> Figure:
+        """A picture of both weights, as `Schedule.plot` draws one.
+
+        Raises:
+            AnnealError: If matplotlib is missing, or the file can't be written.
+        """
+        from lightning_anneal.drawing.curves import plot_schedule
+
+        return plot_schedule(self, n, path=path, title=title)
 
     def get_restart_info(self, t: float) -> dict[str, RestartEpochs]:
         """``{"global": ..., "local": ...}``, each only where that part restarts."""

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Protocol, runtime_checkable
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @runtime_checkable
@@ -27,6 +31,28 @@ class Schedule(Protocol):
             [0.0, 0.25, 0.5, 0.75, 1.0, 1.0]
         """
         return [self(t) for t in range(n)]
+
+    def plot(self, n: int | None = None, *, path: str | Path | None = None, title: str | None = None) -> Figure:
+        """A picture of the first ``n`` epochs (or steps).
+
+        Args:
+            n: How many; by default until the value stays as it is and a little beyond, or some cycles.
+            path: A file to write, whose ending says what it is (``.png``, ``.svg``).
+            title: Above the picture; by default how the schedule is written.
+
+        Returns:
+            A matplotlib figure, which a notebook shows.
+
+        Raises:
+            AnnealError: If matplotlib is missing, or the file can't be written.
+
+        Example:
+            >>> from lightning_anneal import Cosine
+            >>> figure = Cosine(0, 1, 20).plot()
+        """
+        from lightning_anneal.drawing.curves import plot_schedule
+
+        return plot_schedule(self, n, path=path, title=title)
 
     @property
     def bounds(self) -> tuple[float, float]:

@@ -85,6 +85,11 @@ class Reaction:
         """What it looks at: ``"stopper"``, ``"lr"`` or ``"metric"``."""
         return {"early": "stopper", "lr": "lr"}.get(self.source.split("_")[0], "metric")
 
+    @property
+    def needs_start(self) -> bool:
+        """Whether the value found in the target is part of its values."""
+        return self.response.needs_start
+
     def read_stopper(self, count: int, patience: int, *, asked: bool, peak: int | None = None) -> Reading:
         """What a poll sees of an EarlyStopping.
 

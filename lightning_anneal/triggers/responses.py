@@ -21,6 +21,11 @@ class Response(Protocol):
         """The kind of its values: ``bool``, ``str``, or ``float`` for numbers of any kind."""
         ...
 
+    @property
+    def needs_start(self) -> bool:
+        """Whether the value found in the target is part of it."""
+        ...
+
     def value(self, firings: int, start: Value) -> Value:
         """The value in force after so many firings.
 
@@ -62,6 +67,10 @@ class NextOf:
         kind = type(self.values[0])
         return kind if kind in (bool, str) else float
 
+    @property
+    def needs_start(self) -> bool:
+        return False
+
     def value(self, firings: int, start: Value) -> Value:
         index, length = self.first + firings, len(self.values)
         return self.values[index % length if self.cycle else min(index, length - 1)]
@@ -87,6 +96,10 @@ class NextGreater:
     @property
     def kind(self) -> type:
         return float
+
+    @property
+    def needs_start(self) -> bool:
+        return True
 
     def value(self, firings: int, start: Value) -> Value:
         steps = self.to_come(start)
@@ -120,6 +133,10 @@ class Multiply:
     @property
     def kind(self) -> type:
         return float
+
+    @property
+    def needs_start(self) -> bool:
+        return True
 
     def value(self, firings: int, start: Value) -> Value:
         if firings == 0:

@@ -1,0 +1,1 @@
+"""See what a run's parameters are going to be, without training."""

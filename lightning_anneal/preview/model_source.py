@@ -1,0 +1,118 @@
+"""Start values as the source of the model's class shows them: read, never imported, for nothing may run here."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """What the source of a class shows.
+
+    Args:
+        name: The class.
+        attributes: Names that it sets on ``self``, or on itself.
+        numbers: The number that each begins with, where it is plain to see.
+        whole: Whether it has no base of the user's own, which could set more.
+    """
+
+    name: str
+    attributes: frozenset[str] = frozenset()
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    whole: bool = False
+
+
+_FRAMEWORK = ("LightningModule", "Module", "LightningDataModule")
+
+
+def read_source(class_path: str, arguments: Mapping[str, Any], folders: list[str] | None = None) -> ModelSource | None:
+    """Find the source of a class and read it; ``None`` if there is none to be found.
+
+    Args:
+        class_path: ``package.module.Class``.
+        arguments: The ``init_args`` it is going to get.
+        folders: Where packages lie; by default where Python looks for them.
+    """
+    module, _, name = class_path.rpartition(".")
+    file = _file_of(module, sys.path if folders is None else folders)
+    if file is None:
+        return None
+    try:
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+    except (OSError, SyntaxError, ValueError):
+        return None
+    found = next((node for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and node.name == name), None)
+    return None if found is None else _read_class(found, arguments)
+
+
+def _file_of(module: str, folders: list[str]) -> Path | None:
+    """Where a module lies. Not by importlib, which would run the package around it."""
+    parts = module.split(".") if module else []
+    if not all(part.isidentifier() for part in parts) or not parts:
+        return None
+    for folder in folders:
+        base = Path(folder or ".").joinpath(*parts)
+        for file in (base.with_suffix(".py"), base / "__init__.py"):
+            if file.is_file():
+                return file
+    return None
+
+
+def _read_class(node: ast.ClassDef, arguments: Mapping[str, Any]) -> ModelSource:
+    begin = next((f for f in node.body if isinstance(f, ast.FunctionDef) and f.name == "__init__"), None)
+    known: dict[str, Any] = {} if begin is None else _defaults(begin)
+    # What is given takes the place of a default, and a default without a place stays one: hparams has it.
+    known = {**known, **{key: value for key, value in arguments.items() if key in known}}
+    attributes: set[str] = set(known)
+    numbers: dict[str, Any] = dict(known)
+    for statement in ast.walk(node):
+        for name, value in _assigned(statement):
+            attributes.add(name)
+            number = known.get(value.id) if isinstance(value, ast.Name) else _number(value)
+            if number is not None and begin is not None and statement in ast.walk(begin):
+                numbers[name] = number
+    plain = {k: float(v) for k, v in numbers.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+    bases = [base.attr if isinstance(base, ast.Attribute) else getattr(base, "id", "") for base in node.bases]
+    return ModelSource(node.name, frozenset(attributes), plain, all(base in _FRAMEWORK for base in bases))
+
+
+def _defaults(function: ast.FunctionDef) -> dict[str, Any]:
+    """Every argument, with its default where that is a number."""
+    arguments = function.args
+    positional = [*arguments.posonlyargs, *arguments.args]
+    first = len(positional) - len(arguments.defaults)
+    pairs: list[tuple[str, ast.expr | None]] = [
+        (argument.arg, arguments.defaults[i - first] if i >= first else None) for i, argument in enumerate(positional)
+    ]
+    pairs += [(a.arg, default) for a, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)]
+    return {name: None if default is None else _number(default) for name, default in pairs if name != "self"}
+
+
+def _assigned(statement: ast.AST) -> list[tuple[str, ast.expr]]:
+    """``self.NAME = value`` and ``self.register_buffer("NAME", value)``."""
+    if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
+        targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+        return [(t.attr, statement.value) for t in targets if isinstance(t, ast.Attribute) and _is_self(t.value)]
+    if isinstance(statement, ast.Call) and isinstance(statement.func, ast.Attribute) and _is_self(statement.func.value):
+        name = statement.args[0] if statement.args else None
+        if statement.func.attr == "register_buffer" and isinstance(name, ast.Constant) and isinstance(name.value, str):
+            return [(name.value, statement.args[1] if len(statement.args) > 1 else ast.Constant(None))]
+    return []
+
+
+def _is_self(node: ast.expr) -> bool:
+    return isinstance(node, ast.Name) and node.id == "self"
+
+
+def _number(node: ast.expr) -> float | None:
+    """A number that stands there as one, ``-1e-3`` too."""
+    try:
+        value = ast.literal_eval(node)
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return None
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None

@@ -1,0 +1,254 @@
+"""What a LightningCLI config says of annealing: rules, the run's length, stoppers, the optimizer. Builds nothing."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from lightning_anneal.beta_rules import beta_rules, read_training_config
+from lightning_anneal.checks import Value, number, positive
+from lightning_anneal.config import default_rules, read_rules
+from lightning_anneal.errors import AnnealError, quote, suggestion
+from lightning_anneal.preview.stopping import Stopper
+from lightning_anneal.rules import Rule
+
+_PACKAGE = "lightning_anneal."
+T = TypeVar("T")
+
+_COMMON = ("name", "prog_bar", "on_horizon_change")
+
+
+@dataclass(frozen=True)
+class AnnealingCallback:
+    """A callback of this package in a config.
+
+    Args:
+        kind: Its class.
+        arguments: Its ``init_args``.
+        rules: What it anneals.
+    """
+
+    kind: str
+    arguments: Mapping[str, Any]
+    rules: tuple[Rule, ...]
+
+
+@dataclass
+class RunConfig:
+    """A run as its config has it; `problems` is what is wrong with it.
+
+    Args:
+        config: The config.
+        callbacks: This package's callbacks.
+        stoppers: Its EarlyStoppings.
+        problems: Every mistake found.
+    """
+
+    config: Mapping[str, Any]
+    callbacks: list[AnnealingCallback] = field(default_factory=list)
+    stoppers: list[Stopper] = field(default_factory=list)
+    problems: list[AnnealError] = field(default_factory=list)
+
+    @property
+    def rules(self) -> list[Rule]:
+        """All that is annealed."""
+        return [rule for callback in self.callbacks for rule in callback.rules]
+
+    @property
+    def trainer(self) -> Mapping[str, Any]:
+        """The Trainer's arguments."""
+        return _mapping(self.config.get("trainer"))
+
+    @property
+    def model_arguments(self) -> Mapping[str, Any]:
+        """The model's ``init_args``."""
+        return _mapping(_mapping(self.config.get("model")).get("init_args"))
+
+    @property
+    def optim(self) -> Mapping[str, Any] | None:
+        """The settings of `configure_optimizers`, where the model takes them as ``optim``."""
+        found = self.model_arguments.get("optim")
+        return found if isinstance(found, Mapping) else None
+
+    @property
+    def learning_rate(self) -> float | None:
+        """The learning rate outside of ``optim``."""
+        given = self.model_arguments.get("learning_rate", self.model_arguments.get("lr"))
+        return None if given is None else number("learning_rate", given)
+
+    @property
+    def max_epochs(self) -> float | None:
+        """The planned number of epochs, if there is one."""
+        return self._limit("max_epochs")
+
+    @property
+    def max_steps(self) -> float | None:
+        """The planned number of optimizer steps, if there is one."""
+        return self._limit("max_steps")
+
+    @property
+    def steps_per_epoch(self) -> float | None:
+        """Optimizer steps in an epoch, where ``limit_train_batches`` says so."""
+        batches, accumulated = self.trainer.get("limit_train_batches"), self.trainer.get("accumulate_grad_batches") or 1
+        if not isinstance(batches, int) or isinstance(batches, bool) or not isinstance(accumulated, int):
+            return None
+        return float(math.ceil(batches / accumulated)) or None
+
+    def callback_named(self, kind: str) -> list[Mapping[str, Any]]:
+        """The ``init_args`` of every callback of a class."""
+        return [arguments for path, arguments in _callbacks(self.trainer) if path.rsplit(".", 1)[-1] == kind]
+
+    def start_of(self, rule: Rule) -> Value | None:
+        """The value that a parameter has before it is annealed, if the config shows it."""
+        home, key = place_of(rule)
+        found: Any = None
+        if home == "model":
+            found = self.model_arguments.get(key)
+        elif home == "datamodule":
+            found = _mapping(_mapping(self.config.get("data")).get("init_args")).get(key)
+        elif home == "trainer":
+            found = self.trainer.get(key, 1 if key == "accumulate_grad_batches" else None)
+        elif home == "optimizer" and self.optim is not None:
+            options = _mapping(self.optim.get("optimizer_kwargs"))
+            known = {"lr": self.optim.get("learning_rate", self.learning_rate)}
+            found = options.get(key, known.get(key))
+        try:
+            return found if isinstance(found, bool) or found is None else number(rule.name, found)
+        except AnnealError:
+            return None
+
+    def _limit(self, key: str) -> float | None:
+        given = self.trainer.get(key)
+        if given is None or given == -1:
+            return None
+        return positive(f"trainer.{key}", given)
+
+
+def read_run(config: object) -> RunConfig:
+    """Read a config: that of a LightningCLI, a training config with ``beta_*`` keys, or ``annealing_params`` alone.
+
+    Args:
+        config: As plain dicts and lists.
+
+    Raises:
+        AnnealError: If it is none of them. What is wrong within it stands in ``problems``.
+
+    Example:
+        >>> params = {"beta": {"strategy": "linear", "end_value": 1}, "reg": {"strategy": "cosin"}}
+        >>> callback = {"class_path": "lightning_anneal.HyperparamAnnealingCallback"}
+        >>> callback["init_args"] = {"annealing_params": params}
+        >>> run = read_run({"trainer": {"callbacks": [callback]}})
+        >>> [rule.name for rule in run.rules], [str(problem) for problem in run.problems]
+        (['beta'], ["reg.strategy: unknown strategy 'cosin'; did you mean 'cosine'?"])
+    """
+    if not isinstance(config, Mapping):
+        raise AnnealError("config", "must hold a mapping")
+    if "search" in config:
+        what = "is for `lightning-anneal search`, where a value may be a list; take the config.yaml of one of its runs"
+        raise AnnealError("search", what)
+    if isinstance(config.get("training"), Mapping):
+        return _training(config)
+    if "annealing_params" in config:
+        # What `search export-schedule` writes.
+        config = {"trainer": {"callbacks": [{"class_path": f"{_PACKAGE}HyperparamAnnealingCallback",
+                                             "init_args": dict(config)}]}}  # fmt: skip
+    run = RunConfig(config)
+    for path, arguments in _callbacks(run.trainer):
+        if path.rsplit(".", 1)[-1] == "EarlyStopping":
+            stopper = _tried(run, Stopper.of, arguments)
+            run.stoppers += [] if stopper is None else [stopper]
+        if path.startswith(_PACKAGE) and path.removeprefix(_PACKAGE) in _READERS:
+            kind = path.removeprefix(_PACKAGE)
+            reader, read = _READERS[kind]
+            known = [*(k for k in inspect.signature(reader).parameters), *_COMMON]
+            for key in arguments:
+                if key not in known:
+                    run.problems.append(AnnealError(kind, f"unknown argument {quote(key)}{suggestion(key, known)}"))
+            given = {key: value for key, value in arguments.items() if key in known}
+            own = {key: value for key, value in given.items() if key not in _COMMON}
+            run.callbacks.append(AnnealingCallback(kind, given, tuple(read(run, own))))
+    return run
+
+
+def place_of(rule: Rule) -> tuple[str, str]:
+    """Whose attribute a rule writes (``"model"``, ``"datamodule"``, ``"trainer"``, ``"optimizer"``, or ``""`` for what
+    lies deeper), and its name.
+
+    Example:
+        >>> place_of(Rule("wd", None, "optimizer.param_groups.0.weight_decay"))  # type: ignore[arg-type]
+        ('optimizer', 'weight_decay')
+        >>> place_of(Rule("p", None, "encoder.0.p"))  # type: ignore[arg-type]
+        ('', 'p')
+    """
+    *homes, key = rule.path.split(".")
+    if isinstance(rule.object, str):
+        homes.insert(0, rule.object)
+    first = homes[0] if homes else "model"
+    if first in ("optimizer", "optimizers"):
+        return "optimizer", key
+    known = {"model": "model", "hparams": "model", "datamodule": "datamodule", "trainer": "trainer"}
+    return (known.get(first, "") if len(homes) < 2 else ""), key
+
+
+def _training(config: Mapping[str, Any]) -> RunConfig:
+    """A training config such as `BetaScheduleCallback.from_config` takes."""
+    arguments = read_training_config(config)
+    epochs = config["training"].get("num_epochs")
+    run = RunConfig({"trainer": {} if epochs is None else {"max_epochs": epochs}})
+    run.callbacks.append(AnnealingCallback("BetaScheduleCallback", arguments, tuple(_beta(run, arguments))))
+    return run
+
+
+def _callbacks(trainer: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Class path and arguments of every callback."""
+    given = trainer.get("callbacks")
+    for entry in given if isinstance(given, list) else [given]:
+        path = entry.get("class_path") if isinstance(entry, Mapping) else entry
+        if isinstance(path, str):
+            yield path, _mapping(entry.get("init_args")) if isinstance(entry, Mapping) else {}
+
+
+def _annealing(run: RunConfig, arguments: Mapping[str, Any]) -> Iterator[Rule]:
+    params = arguments.get("annealing_params")
+    if params is None:
+        yield from default_rules()
+    elif not isinstance(params, Mapping) or not params:
+        _tried(run, read_rules, params)
+    else:
+        # One by one, so that a mistake in one hides no other.
+        for name, settings in params.items():
+            yield from _tried(run, read_rules, {name: settings}) or ()
+
+
+def _beta(run: RunConfig, arguments: Mapping[str, Any]) -> Iterator[Rule]:
+    if "beta_scheduler_type" not in arguments:
+        run.problems.append(AnnealError("BetaScheduleCallback", "'beta_scheduler_type' is missing"))
+    else:
+        yield from _tried(run, beta_rules, **arguments) or ()
+
+
+def _tried(run: RunConfig, read: Callable[..., T], *arguments: Any, **named: Any) -> T | None:
+    """What a function reads; a mistake goes to the others."""
+    try:
+        return read(*arguments, **named)
+    except AnnealError as error:
+        run.problems.append(error)
+        return None
+
+
+def _annealing_arguments(annealing_params: Any = None) -> None:
+    """What HyperparamAnnealingCallback takes besides the common ones."""
+
+
+_Reader = Callable[[RunConfig, Mapping[str, Any]], Iterator[Rule]]
+_READERS: dict[str, tuple[Callable[..., Any], _Reader]] = {
+    "HyperparamAnnealingCallback": (_annealing_arguments, _annealing),
+    "BetaScheduleCallback": (beta_rules, _beta),
+}
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
