@@ -101,7 +101,16 @@ LAYERS = {
     },
     "callback_configs": {"errors", ""},
     "lightning_cli": {"errors", "callback_configs", "config_files", "overrides", "optim", "terminal"},
-    "search": {"errors", "checks", "callback_configs", "config_files", "lightning_cli", "overrides", "terminal"},
+    "search": {
+        "drawing",
+        "errors",
+        "checks",
+        "callback_configs",
+        "config_files",
+        "lightning_cli",
+        "overrides",
+        "terminal",
+    },
     "cli": {"lightning_cli", "preview", "search", "terminal"},
     "__init__": {"errors", "schedules", "manager", "callbacks", "optim", "search"},
 }

@@ -49,7 +49,7 @@ def _shown(schedule: Any) -> int:
     """How much of a schedule shows what it does."""
     settles = getattr(schedule, "settles_at", math.inf)
     if settles < math.inf:
-        return max(math.ceil(settles * 1.25) + 1, _SHORTEST)
+        return int(max(math.ceil(settles * 1.25) + 1, _SHORTEST))
     parts = [getattr(schedule, name) for name in ("global_curve", "local_curve") if hasattr(schedule, name)]
     if parts:
         return max(_shown(part) for part in parts)

@@ -18,7 +18,7 @@ DPI = 110
 _WIDTH, _PANEL_HEIGHT = 9.0, 1.75
 _MOST_IN_A_COLUMN = 7
 _MOST_REASONS = 6
-_LONGEST_REASON = 48
+_LONGEST_REASON, _LONGEST_TITLE = 48, 90
 
 # Dark to light, so that they differ in grey as well; the dashes are for those who see neither.
 _STYLES: tuple[dict[str, Any], ...] = (
@@ -96,13 +96,13 @@ def _draw_panel(axis: Any, panel: Panel) -> None:
             label = escaped(mark.text or kind) if i == 0 else None
             axis.axvline(mark.x, label=None if kind == "restart" else label, zorder=0, **style)
             if kind == "restart":
-                # Above the axes, because the value's own jump lies on the line.
+                # At the bottom, because the value's own jump lies on the line.
                 axis.plot(
-                    [mark.x], [1.03], marker=7, markersize=7, linestyle="none", color=style["color"], label=label,
+                    [mark.x], [0.0], marker=10, markersize=7, linestyle="none", color=style["color"], label=label,
                     transform=axis.get_xaxis_transform(), clip_on=False,
                 )  # fmt: skip
     _draw_reasons(axis, panel)
-    axis.set_title(escaped(panel.name), loc="left", fontsize="medium")
+    axis.set_title(escaped(_cut(panel.name, _LONGEST_TITLE)), loc="left", fontsize="medium")
     axis.set_ylabel(escaped(panel.unit))
     axis.grid(alpha=0.3)
     axis.margins(x=0.01, y=0.12)
@@ -126,8 +126,7 @@ def _draw_reasons(axis: Any, panel: Panel) -> None:
         return
     for number, mark in enumerate(changes, start=1):
         value = trace.at(mark.x)
-        text = mark.text if len(mark.text) <= _LONGEST_REASON else mark.text[: _LONGEST_REASON - 1] + "…"
-        label = escaped(f"{number}  {text}") if number <= _MOST_REASONS else None
+        label = escaped(f"{number}  {_cut(mark.text, _LONGEST_REASON)}") if number <= _MOST_REASONS else None
         axis.plot([mark.x], [value], "o", color="#b03030", markersize=4, label=label, zorder=3)
         axis.annotate(
             str(number), (mark.x, value), textcoords="offset points", xytext=(4, 3), fontsize="x-small", color="#b03030"
@@ -161,6 +160,10 @@ def as_png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI)
     return buffer.getvalue()
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def escaped(text: str) -> str:

@@ -7,7 +7,8 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from lightning_anneal.errors import AnnealError, quote
+from lightning_anneal.drawing.figure import escaped, new_figure, save
+from lightning_anneal.errors import AnnealError
 from lightning_anneal.search.configs import SEED
 from lightning_anneal.search.names import labels
 from lightning_anneal.search.results import SearchResult
@@ -33,10 +34,6 @@ def draw(result: SearchResult, path: Path) -> Path:
     Raises:
         AnnealError: If matplotlib is missing, no run has the metric, there is no axis, or the picture can't be written.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise AnnealError("plot", "needs matplotlib: pip install 'lightning_anneal[plot]'") from None
     best = result.best
     reached = {run.index: found.value for run in result.runs if (found := run.best(result.monitor, result.mode))}
     # In the order of the runs, which is that of the axes' values.
@@ -47,7 +44,7 @@ def draw(result: SearchResult, path: Path) -> Path:
         raise AnnealError(str(result.plan.folder), "has no axis to draw over; its runs differ in nothing but seeds")
     columns = 2 if len(names) == 4 else min(_COLUMNS, len(names))
     rows = math.ceil(len(names) / columns)
-    figure = Figure(figsize=(max(6.0, 4.2 * columns), 3.4 * rows), layout="constrained")
+    figure = new_figure(max(6.0, 4.2 * columns), 3.4 * rows)
     panels = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
     values = [reached[run.index] for run in runs]
     limit = _limit(values, result.mode)
@@ -59,21 +56,17 @@ def draw(result: SearchResult, path: Path) -> Path:
         if axis is not None and axis.scale == "log_uniform":
             panel.set_xscale("log")
         _panel(panel, tried, levels, values, indices.index(best.index), limit, result.mode)
-        panel.set_xlabel(_escaped(short[name]))
+        panel.set_xlabel(escaped(short[name]))
     for panel in panels[len(names) :]:
         panel.set_visible(False)
     for row in range(rows):
-        panels[row * columns].set_ylabel(_escaped(f"best {result.monitor}"))
+        panels[row * columns].set_ylabel(escaped(f"best {result.monitor}"))
     known = {name: handle for panel in panels for handle, name in zip(*panel.get_legend_handles_labels(), strict=True)}
     panels[0].legend(known.values(), known.keys(), fontsize="small", framealpha=0.6)
     count = f"{len(runs)} run{'s' * (len(runs) != 1)}"
     title = f"{result.plan.folder.name.removesuffix('_search')}: {count}, best {reached[best.index]:.6g}"
-    figure.suptitle(_escaped(title))
-    try:
-        figure.savefig(path, dpi=120)
-    except (OSError, ValueError) as error:
-        raise AnnealError(quote(str(path)), f"can't be written: {' '.join(str(error).split())[:100]}") from None
-    return path
+    figure.suptitle(escaped(title))
+    return save(figure, path)
 
 
 def _panel(
@@ -143,9 +136,4 @@ def _limit(values: list[float], mode: str) -> float | None:
 
 def _name(value: Any) -> str:
     text = f"{value:g}" if isinstance(value, float) else str(value)
-    return _escaped(text if len(text) <= _LONGEST_NAME else f"{text[: _LONGEST_NAME - 1]}…")
-
-
-def _escaped(text: str) -> str:
-    """A text in which matplotlib sees no formula."""
-    return text.replace("$", r"\$")
+    return escaped(text if len(text) <= _LONGEST_NAME else f"{text[: _LONGEST_NAME - 1]}…")
