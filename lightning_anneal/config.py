@@ -78,6 +78,26 @@ def plain(where: str, value: object, depth: int = 0) -> Any:
     return value
 
 
+def as_hyperparameters(params: object) -> dict[str, Any]:
+    """The settings as a logger takes them: plain values, schedules and objects as text. Settings that have been read.
+
+    Example:
+        >>> from lightning_anneal import Linear
+        >>> as_hyperparameters({"beta": Linear(0, 1, 10), "temperature": {"strategy": "linear", "end_value": 0.1}})
+        {'beta': 'Linear(start=0.0, end=1.0, duration=10.0)', 'temperature': {'strategy': 'linear', 'end_value': 0.1}}
+    """
+    if not isinstance(params, Mapping):
+        return {}
+
+    def shown(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            # An object given in code is none of a logger's business.
+            return {str(k): shown(v) for k, v in value.items() if k != "object" or isinstance(v, str)}
+        return value if value is None or isinstance(value, bool | int | float | str | list) else quote(value)
+
+    return {str(name): shown(_resolved(settings)) for name, settings in _resolved(params).items()}
+
+
 def read_file(path: str | Path) -> dict[str, Any]:
     """The mapping in a YAML or JSON file.
 

@@ -239,6 +239,11 @@ class Engine:
         return {t.name: t.read() for name in names if name in self._resolved for t in self._resolved[name].targets}
 
     @property
+    def lines(self) -> list[Line]:
+        """The targets that have a schedule, each under its own."""
+        return list(self._lines)
+
+    @property
     def schedules(self) -> dict[str, Schedule]:
         """The schedules, once they are built."""
         return {line.target.name: line.curve for line in self._lines}

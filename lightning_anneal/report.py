@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from lightning.pytorch import Trainer
@@ -47,16 +46,6 @@ def log_values(trainer: Trainer, values: Mapping[str, float], step: int) -> None
     if values:
         for logger in trainer.loggers:
             logger.log_metrics(dict(values), step=step)
-
-
-def log_together(trainer: Trainer, chart: str, values: Mapping[str, float], step: int) -> None:
-    """Draw several values as the lines of one chart, on the loggers that can: TensorBoard's."""
-    for logger in trainer.loggers:
-        # By name, because a run of the other Lightning package has a class of its own.
-        if any(cls.__name__ == "TensorBoardLogger" for cls in type(logger).__mro__):
-            tensorboard: Any = logger
-            # On ranks other than 0 the experiment is a dummy that takes any call.
-            tensorboard.experiment.add_scalars(chart, dict(values), global_step=step)
 
 
 def log_folder(trainer: Trainer) -> Path | None:

@@ -94,10 +94,11 @@ LAYERS = {
     "manager": {"errors", "checks", "clock", "config", "engine", "horizons", "targets", "triggers"},
     "sync": {"errors"},
     "report": {"checks"},
+    "tensorboard": set(),
     "callbacks": {
         *("errors", "checks", "clock", "config", "recipes", "rules", "schedules", "targets", "triggers"),
         *("audit", "changes", "engine", "horizons", "reactions", "state", "sync", "report", "run_length", "optim"),
-        *("beta_rules", "preview"),
+        *("beta_rules", "drawing", "lines", "preview", "tensorboard"),
     },
     "callback_configs": {"errors", ""},
     "lightning_cli": {"errors", "callback_configs", "config_files", "overrides", "optim", "terminal"},

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from lightning_anneal.callbacks.base import RuleCallback
-from lightning_anneal.config import default_rules, read_rules
+from lightning_anneal.config import as_hyperparameters, default_rules, read_rules
 
 
 class HyperparamAnnealingCallback(RuleCallback):
@@ -50,7 +51,12 @@ class HyperparamAnnealingCallback(RuleCallback):
         on_horizon_change: str = "keep",
     ) -> None:
         rules = default_rules() if annealing_params is None else read_rules(annealing_params)
+        self._settings = as_hyperparameters(annealing_params)
         super().__init__(rules, name, prog_bar, on_horizon_change)
 
-    def _tag(self, name: str) -> str:
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        return self._settings
+
+    def tag(self, name: str) -> str:
         return f"Annealing/{name}"

@@ -26,6 +26,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 
 from lightning_anneal import report
 from lightning_anneal.audit import Audit
+from lightning_anneal.callbacks.introduce import log_plan, log_settings
 from lightning_anneal.callbacks.loaders import begin_with_batch_size, scale_rates, scaled_names, start_epoch
 from lightning_anneal.callbacks.optimizer_watch import OptimizerWatchCallback
 from lightning_anneal.callbacks.poll import Poll
@@ -62,6 +63,9 @@ class RuleCallback(Callback):
 
     prune_hooks = True
     """Whether unused per-batch hooks are taken out of Lightning's way; set it to False on a subclass to keep them."""
+
+    draw_schedules = True
+    """Whether TensorBoard gets a picture of the schedules and a layout of charts; set it to False on a subclass."""
 
     def __init__(
         self, rules: Iterable[Rule], name: str | None, prog_bar: Sequence[str], on_horizon_change: str = "keep"
@@ -160,9 +164,19 @@ class RuleCallback(Callback):
 
     # -- what a subclass says -------------------------------------------------------------------------------------
 
-    def _tag(self, name: str) -> str:
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What it was given, by parameter, for the loggers' hyperparameters."""
+        raise NotImplementedError
+
+    def tag(self, name: str) -> str:
         """The tag that a parameter is logged under."""
         raise NotImplementedError
+
+    @property
+    def engine(self) -> Engine:
+        """What drives the rules."""
+        return self._engine
 
     def _at_epoch_start(self, trainer: Trainer, step: int) -> None:
         """Log what belongs to an epoch, at the x of its first step."""
@@ -175,7 +189,7 @@ class RuleCallback(Callback):
         report.log_values(trainer, self._tagged(by_step), step)
 
     def _tagged(self, values: dict[str, Value]) -> dict[str, float]:
-        return {self._tag(name): float(value) for name, value in values.items() if not isinstance(value, str)}
+        return {self.tag(name): float(value) for name, value in values.items() if not isinstance(value, str)}
 
     # -- hooks ----------------------------------------------------------------------------------------------------
 
@@ -215,6 +229,8 @@ class RuleCallback(Callback):
         self._step_names = frozenset(engine.names("step"))
         engine.make_tensors(pl_module.device)
         engine.go_to(engine.epoch, engine.step_in_force, tell=not self._has_state)
+        if self._speaks_for_all(trainer):
+            log_settings(trainer, pl_module, _ours(trainer))
         self._stops.wrap(self._poll.stoppers, engine.reactions, self._note_stop)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -249,6 +265,8 @@ class RuleCallback(Callback):
         steps.begin(trainer, automatic=pl_module.automatic_optimization)
         if first and trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             engine.warn_if_cut_short(horizon_of(trainer))
+        if self._speaks_for_all(trainer) and self.draw_schedules:
+            log_plan(trainer, _ours(trainer), report.batch_step(trainer))
         self._has_state = True
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -329,6 +347,10 @@ class RuleCallback(Callback):
             self._restore_batch_size(self._fits_next)
 
     # -- helpers --------------------------------------------------------------------------------------------------
+
+    def _speaks_for_all(self, trainer: Trainer) -> bool:
+        """Whether it is this callback that tells the loggers what they are told once."""
+        return trainer.is_global_zero and bool(trainer.loggers) and _ours(trainer)[0] is self
 
     def _others(self, trainer: Trainer) -> dict[str, Engine]:
         """What the Trainer's other annealing callbacks drive."""

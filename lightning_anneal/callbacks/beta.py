@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningModule, Trainer
 
-from lightning_anneal import report
+from lightning_anneal import report, tensorboard
 from lightning_anneal.beta_rules import WEIGHTS, beta_rules, read_training_config
 from lightning_anneal.callbacks.base import RuleCallback
-from lightning_anneal.config import read_file
+from lightning_anneal.config import plain, read_file
 from lightning_anneal.schedules.beta import WarmRestartBetaScheduler
 
 
@@ -80,6 +80,7 @@ class BetaScheduleCallback(RuleCallback):
             scheduler_configs=scheduler_configs,
         )
         self._hierarchical = len(rules) > 1
+        self._settings = {"type": beta_scheduler_type.lower(), **plain("beta", beta_scheduler_params or {})}
         super().__init__(rules, name, prog_bar, on_horizon_change)
 
     @classmethod
@@ -106,7 +107,11 @@ class BetaScheduleCallback(RuleCallback):
             folder, config = Path(config).parent, read_file(config)
         return cls(**{**read_training_config(config, folder), **arguments})
 
-    def _tag(self, name: str) -> str:
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        return {"beta": self._settings}
+
+    def tag(self, name: str) -> str:
         return f"Beta_Schedule/{name}"
 
     def _at_epoch_start(self, trainer: Trainer, step: int) -> None:
@@ -128,7 +133,7 @@ class BetaScheduleCallback(RuleCallback):
         report.log_values(trainer, metrics, step)
         if self._hierarchical:
             both = {weight.removesuffix("_kl_weight"): float(value) for weight, value in values.items()}
-            report.log_together(trainer, "Beta_Schedule/Hierarchical_Comparison", both, step)
+            tensorboard.log_together(trainer, "Beta_Schedule/Hierarchical_Comparison", both, step)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

@@ -47,14 +47,14 @@ def plot_schedule(
 
 def _shown(schedule: Any) -> int:
     """How much of a schedule shows what it does."""
-    settles = getattr(schedule, "settles_at", math.inf)
+    settles: float = getattr(schedule, "settles_at", math.inf)
     if settles < math.inf:
-        return int(max(math.ceil(settles * 1.25) + 1, _SHORTEST))
+        return max(math.ceil(settles * 1.25) + 1, _SHORTEST)
     parts = [getattr(schedule, name) for name in ("global_curve", "local_curve") if hasattr(schedule, name)]
     if parts:
         return max(_shown(part) for part in parts)
     curve = getattr(schedule, "curve", schedule)
-    period = getattr(curve, "period", None)
+    period: float | None = getattr(curve, "period", None)
     if period is not None:
         return max(math.ceil(_CYCLES * period), _SHORTEST)
     at = 0.0

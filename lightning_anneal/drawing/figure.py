@@ -14,7 +14,7 @@ from lightning_anneal.errors import AnnealError, quote
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-DPI = 110
+DPI = 120
 _WIDTH, _PANEL_HEIGHT = 9.0, 1.75
 _MOST_IN_A_COLUMN = 7
 _MOST_REASONS = 6

@@ -163,7 +163,7 @@ class _Simulation:
         count = math.ceil(epochs - 1e-9) if rule.interval == "epoch" else self.steps(epochs)
         marks = tuple(Mark(_turn(rule, at), kind) for at, kind in moments(curve, count))
         return Planned(
-            rule.name, rule.interval, lambda t: rounded(rule, curve(rule.due(t))), count, marks, _words(curve)
+            rule.name, rule.interval, lambda t: rounded(rule, curve(rule.due(t))), count, marks, words(curve)
         )
 
 
@@ -372,7 +372,7 @@ def _reaction(rule: Rule) -> Reaction:
     return rule.source
 
 
-def _words(curve: Schedule) -> str:
+def words(curve: Schedule) -> str:
     """What a schedule is called: ``warm_restart``, ``linear``."""
     name = type(getattr(curve, "curve", curve)).__name__
     spaced = "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in name).strip()

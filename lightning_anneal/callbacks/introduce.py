@@ -1,0 +1,142 @@
+"""What a fit's loggers are told once, at its start: hyperparameters, a layout of charts, a picture of the schedules.
+
+Each is one for all annealing callbacks of a Trainer: TensorBoard takes one layout and one set of hyperparameters a run.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from lightning.pytorch import LightningModule, Trainer
+
+from lightning_anneal import tensorboard
+from lightning_anneal.clock import Horizon
+from lightning_anneal.drawing.panels import Mark
+from lightning_anneal.engine import Engine
+from lightning_anneal.errors import AnnealError
+from lightning_anneal.lines import Line
+from lightning_anneal.preview.planned import Planned, Preview
+from lightning_anneal.preview.simulate import moments, words
+from lightning_anneal.run_length import horizon_of
+
+_LOSSES = {"KL": r"(?i)^(?!.*weight).*kl", "reconstruction": r"(?i).*recon"}
+"""The terms of a VAE's loss, as people call them in their tags."""
+
+
+class Annealing(Protocol):
+    """What is told of a callback."""
+
+    @property
+    def engine(self) -> Engine:
+        """Its rules."""
+        ...
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What it was given, by parameter."""
+        ...
+
+    def tag(self, name: str) -> str:
+        """The tag that a parameter is logged under."""
+        ...
+
+
+def log_settings(trainer: Trainer, module: LightningModule, callbacks: Sequence[Annealing]) -> None:
+    """Log the settings as hyperparameters, for TensorBoard together with those of the module and the data.
+
+    Before Lightning logs its own.
+    """
+    settings: dict[str, Any] = {}
+    for callback in callbacks:
+        settings.update(callback.settings)
+    for logger in trainer.loggers:
+        if logger not in tensorboard.loggers_of(trainer):
+            logger.log_hyperparams({"annealing": tensorboard.flat(settings)})
+    # What Lightning is about to log, if it was told to.
+    homes: list[Any] = [module, getattr(trainer, "datamodule", None)]
+    own = [home.hparams_initial for home in homes if home is not None and getattr(home, "_log_hyperparams", False)]
+    values = {key: value for hparams in own for key, value in hparams.items() if key != "_class_path"}
+    tensorboard.add_hyperparameters(
+        trainer, tensorboard.flat({**values, "annealing": settings}), sorted(_watched(trainer))
+    )
+
+
+def _watched(trainer: Trainer) -> set[str]:
+    """The metrics that callbacks of this run go by."""
+    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+    found = (getattr(callback, "monitor", None) for callback in callbacks)
+    return {monitor for monitor in found if isinstance(monitor, str)}
+
+
+def log_plan(trainer: Trainer, callbacks: Sequence[Annealing], step: int) -> None:
+    """Arrange TensorBoard's charts, and put a picture of the schedules beside them."""
+    if not tensorboard.loggers_of(trainer):
+        return
+    tensorboard.add_layout(trainer, layout(callbacks))
+    horizon = horizon_of(trainer)
+    for tag, engines in _by_tag(callbacks).items():
+        preview = planned(engines, horizon)
+        if preview is None or not preview.parameters:
+            continue
+        try:
+            figure = preview.figure
+        except AnnealError:  # no matplotlib: the numbers are there
+            return
+        tensorboard.add_picture(trainer, tag, figure, step)
+
+
+def layout(callbacks: Sequence[Annealing]) -> tensorboard.Layout:
+    """Charts for what is annealed: beta above the two terms of its loss, hierarchical weights in one chart."""
+    found: tensorboard.Layout = {}
+    for callback in callbacks:
+        tags = {name: callback.tag(name) for name in callback.engine.found_names}
+        for name, tag in tags.items():
+            category, _, _ = tag.partition("/")
+            charts = found.setdefault(category, {})
+            if category == "Annealing":
+                charts[name] = _chart(tag)
+        betas = [tag for tag in tags.values() if not tag.startswith("Annealing/")]
+        if betas:
+            category = betas[0].partition("/")[0]
+            title = "both KL weights" if len(betas) > 1 else "beta"
+            found[category][title] = _chart(*betas)
+            for term, pattern in _LOSSES.items():
+                found[category][term] = ["Multiline", [pattern]]
+            both = "beta" if len(betas) == 1 else "weights"
+            found[category][f"{both}, KL and reconstruction"] = ["Multiline", [*_chart(*betas)[1], *_LOSSES.values()]]
+    return found
+
+
+def _chart(*tags: str) -> list[Any]:
+    return ["Multiline", [f"^{re.escape(tag)}$" for tag in tags]]
+
+
+def _by_tag(callbacks: Sequence[Annealing]) -> dict[str, list[Engine]]:
+    """The pictures: one for the callbacks of a kind."""
+    found: dict[str, list[Engine]] = {}
+    for callback in callbacks:
+        found.setdefault(callback.tag("schedule"), []).append(callback.engine)
+    return found
+
+
+def planned(engines: Sequence[Engine], horizon: Horizon) -> Preview | None:
+    """The schedules of some engines over the run; ``None`` if its length is not known."""
+    lines = [line for engine in engines for line in engine.lines]
+    epochs = horizon.run("epoch")
+    if epochs is None:
+        return None
+    by_step = any(line.rule.interval == "step" for line in lines)
+    per_epoch = horizon.steps_per_epoch() if by_step else None
+    if by_step and per_epoch is None:
+        return None
+    return Preview(tuple(_planned(line, epochs, per_epoch) for line in lines), epochs, per_epoch)
+
+
+def _planned(line: Line, epochs: float, per_epoch: float | None) -> Planned:
+    interval = line.rule.interval
+    count = math.ceil(epochs * (1.0 if interval == "epoch" else per_epoch or 1.0) - 1e-9)
+    marks = tuple(Mark(at, kind) for at, kind in moments(line.curve, count))
+    return Planned(line.target.name, interval, line.value, count, marks, words(line.curve))
