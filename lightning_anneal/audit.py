@@ -91,6 +91,11 @@ class Audit:
         self._file, self._kept, self._unwritten = None, [], []
 
 
+def read_changes(folder: Path) -> list[Change]:
+    """The changes in the audit of a run's folder; none where there is no audit."""
+    return [_change(row) for row in _read(folder / FILE_NAME)]
+
+
 def _row(change: Change) -> Row:
     return [str(value) for value in astuple(change)]
 

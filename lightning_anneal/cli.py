@@ -15,6 +15,8 @@ fit, validate, test, predict   a LightningCLI for any model and data, with --set
 search                         many runs from one config: a grid, random, tpe or a population
 search ACTION DIR              status, table, best, plot, run-one or export-schedule of a search
 preview CONFIG                 draws the annealed values of a run, without training
+check CONFIG                   finds every mistake in a config's annealing and optimizer parts, without training
+plot RUN_DIR                   draws what happened in a run: values, the reasons of their changes, losses
 
 COMMAND --help tells more."""
 
@@ -41,6 +43,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from lightning_anneal.preview.command import main as preview
 
         return preview(words[1:])
+    if words[:1] == ["check"]:
+        from lightning_anneal.checking.command import main as check
+
+        return check(words[1:])
+    if words[:1] == ["plot"]:
+        from lightning_anneal.history.command import main as plot
+
+        return plot(words[1:])
     from lightning_anneal.lightning_cli import main as lightning
 
     return lightning(words)

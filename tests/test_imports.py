@@ -112,7 +112,7 @@ LAYERS = {
         "overrides",
         "terminal",
     },
-    "cli": {"lightning_cli", "preview", "search", "terminal"},
+    "cli": {"checking", "history", "lightning_cli", "preview", "search", "terminal"},
     "__init__": {"errors", "schedules", "manager", "callbacks", "optim", "search"},
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from torch import nn
 
 from lightning_anneal.checks import not_negative
 from lightning_anneal.errors import AnnealError, quote, suggestion
+from lightning_anneal.optim.optimizers import OPTIMIZERS
 from lightning_anneal.optim.registry import checked_mapping
 
 REST = "default"
@@ -104,6 +106,26 @@ def parameter_groups(
         _check_taken(group, takes, [name for name, _ in parameters])
     groups = [group for group in (*(group for group, _ in wanted), rest) if group.names]
     return groups if no_decay is None else _without_decay(module, groups, no_decay, list(known))
+
+
+def check_groups(settings: Mapping[str, Any]) -> None:
+    """Read the groups in the settings of `configure_optimizers`, as far as that can be done without a module.
+
+    Raises:
+        AnnealError: For a group that can't be read.
+
+    Example:
+        >>> check_groups({"lr_parameter_groups": {"slow": {"lr_factor": 0.1}}})
+        Traceback (most recent call last):
+        ...
+        lightning_anneal.errors.AnnealError: lr_parameter_groups.slow.pattern: missing; give a pattern or a prefix
+    """
+    known = list(inspect.signature(OPTIMIZERS.get(settings.get("optimizer") or "Adam")).parameters)
+    for name, group in checked_mapping(_WHERE, settings.get("lr_parameter_groups")).items():
+        _read_group(name, group, 1.0, known)
+    factor = settings.get("recurrent_learning_rate_multiplier")
+    if factor is not None:
+        not_negative("recurrent_learning_rate_multiplier", factor)
 
 
 def recurrent_names(module: nn.Module) -> set[str]:

@@ -22,11 +22,11 @@ _USAGE_ERROR = 2
 _MANY: dict[str, Any] = {"action": "append", "default": []}
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """Ends with one line, and no usage."""
 
     def error(self, message: str) -> NoReturn:
-        say_error(f"{message} (preview --help tells the options)")
+        say_error(f"{message} (--help tells the options)")
         sys.exit(_USAGE_ERROR)
 
 
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
         The exit status: 0, or 2 for a mistake in the config or on the command line.
     """
     try:
-        words, overrides = _without_overrides(arguments)
+        words, overrides = take_words(arguments)
         options = _options().parse_args(words)
         preview = preview_of(
             read_run(read_overridden(options.config, overrides)),
@@ -99,14 +99,24 @@ def preview_of(
     return simulate(planned)
 
 
-def planned_run(run: RunConfig, epochs: object = None, steps_per_epoch: object = None) -> PlannedRun:
+def planned_run(
+    run: RunConfig, epochs: object = None, steps_per_epoch: object = None, default_epochs: float | None = None
+) -> PlannedRun:
     """The run of a config, as far as the config and the source of its model show it.
+
+    Args:
+        run: The config.
+        epochs: Its length, in place of the config's.
+        steps_per_epoch: Optimizer steps in an epoch, in place of what the config shows.
+        default_epochs: Its length where the config says nothing.
 
     Raises:
         AnnealError: If its length is not known.
     """
     max_epochs = run.max_epochs if epochs is None else positive("--epochs", epochs)
     max_steps = run.max_steps if epochs is None else None
+    if max_epochs is None and max_steps is None and run.trainer.get("max_epochs") is None:
+        max_epochs = default_epochs
     if max_epochs is None and max_steps is None:
         raise AnnealError("trainer.max_epochs", "not in the config; give --epochs")
     source = model_source(run)
@@ -164,7 +174,8 @@ def read_overridden(source: str, overrides: Sequence[str]) -> Any:
     return config
 
 
-def _without_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+def take_words(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """A command line without its ``--set`` options, and those."""
     from lightning_anneal.overrides import take_overrides
 
     return take_overrides(arguments)
@@ -179,8 +190,8 @@ def _pair(option: str, text: str) -> tuple[str, str]:
     return name, value
 
 
-def _options() -> _Parser:
-    parser = _Parser(
+def _options() -> Parser:
+    parser = Parser(
         prog="lightning-anneal preview",
         description="Draws every annealed parameter of a config over the planned run. Nothing is trained or built.",
         allow_abbrev=False,

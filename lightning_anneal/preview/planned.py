@@ -135,7 +135,7 @@ class Preview:
         if width is None:
             width = shutil.get_terminal_size((80, 24)).columns
         if ascii_only is None:
-            ascii_only = not _shows_braille()
+            ascii_only = not shows_braille()
         lines = [*self.notes]
         if self.panels:
             lines.insert(0, draw_text(self.panels, until=self.epochs, width=width, ascii_only=ascii_only))
@@ -218,7 +218,8 @@ def _last_name(path: str) -> str:
     return ".".join(parts[-2:]) if parts[-1].isdigit() and len(parts) > 1 else parts[-1]
 
 
-def _shows_braille() -> bool:
+def shows_braille() -> bool:
+    """Whether the terminal (or what stdout goes to) can show Braille dots."""
     try:
         "\u28ff│".encode(sys.stdout.encoding or "ascii")
     except (UnicodeEncodeError, LookupError):
