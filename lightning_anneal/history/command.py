@@ -43,8 +43,9 @@ def main(arguments: Sequence[str]) -> int:
             ascii_only = not shows_braille()
             show(draw_text(panels, until=record.until, width=width, ascii_only=ascii_only, x_label=label))
         if not options.text or options.output is not None:
-            per_epoch = record.times.steps_per_epoch
-            figure = draw(panels, title=run.name, x_label=label, steps_per_epoch=per_epoch)
+            per_epoch = record.times.steps_per_epoch if record.times.even else None
+            title = "/".join(run.resolve().parts[-2:])
+            figure = draw(panels, title=title, x_label=label, steps_per_epoch=per_epoch)
             show(str(save(figure, options.output or run / PICTURE)))
         for note in plan.notes if plan is not None else ():
             say(note)

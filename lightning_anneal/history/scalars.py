@@ -91,6 +91,12 @@ class Times:
         step, epoch = self._starts[-1]
         return step / epoch if self.known else None
 
+    @property
+    def even(self) -> bool:
+        """Whether all epochs have the same number of steps, which a batch size that moves puts an end to."""
+        lengths = {end - begin for (begin, _), (end, _) in zip(self._starts, self._ends, strict=False)}
+        return self.known and len(lengths) == 1
+
     def at(self, step: float) -> float:
         """The time of a step."""
         if not self.known:
