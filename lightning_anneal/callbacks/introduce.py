@@ -65,10 +65,11 @@ def log_settings(trainer: Trainer, module: LightningModule, callbacks: Sequence[
 
 
 def _watched(trainer: Trainer) -> set[str]:
-    """The metrics that callbacks of this run go by."""
+    """The metrics that callbacks of this run go by; where there are none, what a validation is likely to log."""
     callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
     found = (getattr(callback, "monitor", None) for callback in callbacks)
-    return {monitor for monitor in found if isinstance(monitor, str)}
+    monitors = {monitor for monitor in found if isinstance(monitor, str)}
+    return monitors or ({"val_loss"} if trainer.enable_validation else set())
 
 
 def log_plan(trainer: Trainer, callbacks: Sequence[Annealing], step: int) -> None:

@@ -45,7 +45,7 @@ def new_figure(width: float, height: float) -> Figure:
         from matplotlib.figure import Figure
     except ImportError:
         raise AnnealError("plot", "needs matplotlib: pip install 'lightning_anneal[plot]'") from None
-    return Figure(figsize=(width, height), layout="constrained")
+    return Figure(figsize=(width, height), dpi=DPI, layout="constrained")
 
 
 def draw(
@@ -149,7 +149,7 @@ def save(figure: Figure, path: str | Path) -> Path:
     """
     path = Path(path)
     try:
-        figure.savefig(path, dpi=DPI)
+        figure.savefig(path)
     except (OSError, ValueError) as error:
         raise AnnealError(quote(str(path)), f"can't be written: {' '.join(str(error).split())[:100]}") from None
     return path
@@ -158,7 +158,7 @@ def save(figure: Figure, path: str | Path) -> Path:
 def as_png(figure: Figure) -> bytes:
     """A figure as the bytes of a PNG file."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI)
+    figure.savefig(buffer, format="png")
     return buffer.getvalue()
 
 
