@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
 
 from lightning_anneal.checking.planned_rules import PlannedRule
-from lightning_anneal.errors import nearest
 from lightning_anneal.preview.model_source import ModelSource
 from lightning_anneal.preview.run_config import RunConfig, place_of
 from lightning_anneal.schedules import Cyclical, Milestones, Schedule, WarmRestart
@@ -13,6 +14,7 @@ from lightning_anneal.schedules import Sequence as SequenceSchedule
 
 _LONG_BEFORE = 0.1
 """A schedule that stands still after this share of the run ends long before training does."""
+_NEAR = 0.8
 _WEIGHTS = ("beta", "kl_weight", "global_kl_weight", "local_kl_weight")
 
 
@@ -30,14 +32,15 @@ def find_doubts(run: RunConfig, planned: Sequence[PlannedRule], source: ModelSou
     for each in planned:
         if each.curve is not None and each.length is not None:
             unit = f"{each.rule.interval}s"
-            found += [f"{each.rule.name}: {doubt}" for doubt in _lengths(each.curve, each.length, unit)]
+            last = each.curve(each.rule.due(max(math.ceil(each.length - 1e-9) - 1, 0)))
+            found += [f"{each.rule.name}: {doubt}" for doubt in _lengths(each.curve, each.length, unit, last)]
         if source is not None:
             found += _names(each, source)
     return [*found, *_weights(run, planned)]
 
 
-def _lengths(curve: Schedule, run: float, unit: str) -> Iterator[str]:
-    """Lengths that don't go with the run's."""
+def _lengths(curve: Schedule, run: float, unit: str, last: float) -> Iterator[str]:
+    """Lengths that don't go with the run's, which ends on the value `last`."""
     curve = getattr(curve, "curve", curve)  # a beta scheduler is one under other names
     of_run = f"the run ({run:g} {unit})"
     if isinstance(curve, Cyclical) and curve.period > run:
@@ -55,7 +58,7 @@ def _lengths(curve: Schedule, run: float, unit: str) -> Iterator[str]:
         if late:
             yield f"the milestone at {late[0]:g} lies beyond {of_run}"
     elif curve.settles_at > run and curve.settles_at < float("inf"):
-        yield f"its {curve.settles_at:g} {unit} never end in {of_run}; it ends on {curve(max(run - 1, 0)):g}"
+        yield f"its {curve.settles_at:g} {unit} never end in {of_run}; it ends on {last:g}"
     if 0 < curve.settles_at <= _LONG_BEFORE * run:
         yield f"stands still after {curve.settles_at:g} {unit}, long before {of_run} ends"
 
@@ -79,9 +82,10 @@ def _names(planned: PlannedRule, source: ModelSource) -> Iterator[str]:
     rule = planned.rule
     home, key = place_of(rule)
     if home == "model" and not rule.optional and rule.path == key and key not in source.attributes:
-        near = nearest(key, source.attributes)
+        # Only what is very near: a base class may have the name.
+        near = get_close_matches(key, sorted(source.attributes), n=1, cutoff=_NEAR)
         if near:
-            yield f"{rule.name}: the source of {source.name} sets no '{key}'{near}"
+            yield f"{rule.name}: the source of {source.name} sets no '{key}'; did you mean '{near[0]}'?"
 
 
 def _weights(run: RunConfig, planned: Sequence[PlannedRule]) -> Iterator[str]:
