@@ -5,10 +5,14 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 EXTRAS := $(VENV)/.extras
 
-.PHONY: demo test test-all bench format clean
+.PHONY: demo study test test-all bench format clean
 
 demo: $(READY)
 	$(BIN)/lightning-anneal fit --config configs/cyclical_beta.yaml
+
+# Runs that are done stay as they are; STUDY=--fresh does all anew, STUDY=--publish writes into the README, too.
+study: $(READY)
+	$(BIN)/python -m examples.study $(STUDY)
 
 # Two workers, a file of tests each: most of them wait for processes that they started.
 test: $(READY)
