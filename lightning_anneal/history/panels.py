@@ -142,5 +142,5 @@ def _beside(panels: list[Panel], plan: Preview) -> list[Panel]:
     for name, panel in left.items():
         if name not in there:
             aside = replace(panel.traces[0], label="planned, never logged", aside=True)
-            joined.append(replace(panel, traces=(aside,)))
+            joined.append(replace(panel, name=name, traces=(aside,)))
     return joined
