@@ -1,4 +1,5 @@
-"""What `choosing.md` shows: ``python -m docs.measure_choosing`` trains, draws, and writes its tables into the page.
+"""What two pages show: ``python -m docs.measure_choosing`` trains, draws, and writes its tables into `choosing.md`;
+``python -m docs.measure_choosing collapse`` writes that of `howto/vae.md`.
 
 Every run is one of the digits models of ``examples/``, on real scans, for the same number of epochs. What is measured
 is the negative ELBO of the validation images, estimated from `SAMPLES` latents of each, whatever beta is at the time.
@@ -58,6 +59,17 @@ HIERARCHICAL: dict[str, tuple[str, dict[str, Any]]] = {
     "both linear": ("hierarchical", {"global_scheduler": _LINEAR, "local_scheduler": _LINEAR}),
     "global linear, local cyclical": ("hierarchical", {"global_scheduler": _LINEAR, "local_scheduler": _CYCLES}),
 }
+
+COLLAPSE = ("constant", "linear", "cyclical, ends high", "warm restart", "constant, free bits 0.1")
+"""What is tried against a collapse, each up to a beta of 1, 2 and 4."""
+
+
+class FreeBits(DigitsVAE):
+    """The digits VAE in which no latent gains by a KL below 0.1."""
+
+    def __init__(self, learning_rate: float) -> None:
+        super().__init__(learning_rate=learning_rate)
+        self.free_bits = 0.1
 
 
 @dataclass
@@ -158,6 +170,32 @@ def table(results: dict[str, list[Curves]]) -> str:
     return "\n".join(lines)
 
 
+def collapse_table() -> str:
+    """By schedule and highest beta: latents in use for each seed, the KL and the negative ELBO at beta 1."""
+    betas = (1.0, 2.0, 4.0)
+    lines = [f"| schedule | {' | '.join(f'up to beta {beta:g}' for beta in betas)} |", "|---" * 4 + "|"]
+    for name in COLLAPSE:
+        kind, params = SINGLE[{"constant": "constant 1"}.get(name.split(", free")[0], name)]
+        cells = [name]
+        for beta in betas:
+            model = FreeBits if "free bits" in name else DigitsVAE
+            runs = [run(kind, _up_to(params, beta), seed, model) for seed in SEEDS]
+            used = ", ".join(str(each.in_use[-1]) for each in runs)
+            cells.append(
+                f"{used}; {_mean([each.kl[-1] for each in runs]):.2f}; {_mean([e.elbo[-1] for e in runs]):.2f}"
+            )
+        sys.stderr.write(f"{cells}\n")
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _up_to(params: dict[str, Any], beta: float) -> dict[str, Any]:
+    """The parameters of a beta scheduler with another highest beta."""
+    if "base_scheduler_kwargs" in params:
+        return {**params, "base_scheduler_kwargs": _up_to(params["base_scheduler_kwargs"], beta)}
+    return {**params, "max_beta": beta}
+
+
 def draw(results: dict[str, list[Curves]]) -> None:
     """A column for each schedule: beta, the negative ELBO and KL, a line for each seed."""
     from matplotlib.figure import Figure
@@ -179,9 +217,8 @@ def draw(results: dict[str, list[Curves]]) -> None:
     figure.savefig(PICTURE, dpi=110)
 
 
-def write(name: str, text: str) -> None:
-    """Put a table between its two marks in the page."""
-    page = DOCS / "choosing.md"
+def write(name: str, text: str, page: Path) -> None:
+    """Put a table between its two marks in a page."""
     marks = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
     page.write_text(marks.sub(lambda match: f"{match[1]}{text}\n{match[2]}", page.read_text()))
 
@@ -195,6 +232,9 @@ def main() -> None:
     warnings.filterwarnings("ignore", ".*does not have many workers")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     torch.set_num_threads(1)
+    if sys.argv[1:] == ["collapse"]:
+        write("collapse", collapse_table(), DOCS / "howto" / "vae.md")
+        return
     for title, cases, model in (("single", SINGLE, DigitsVAE), ("hierarchical", HIERARCHICAL, DigitsHierarchicalVAE)):
         results: dict[str, list[Curves]] = {}
         for name, (kind, params) in cases.items():
@@ -202,7 +242,7 @@ def main() -> None:
             sys.stderr.write(f"{name}: {results[name][0].elbo[-1]:.2f}\n")
         text = table(results)
         sys.stdout.write(f"{text}\n\n")
-        write(title, text)
+        write(title, text, DOCS / "choosing.md")
         if title == "single":
             draw(results)
 

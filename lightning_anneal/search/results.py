@@ -99,7 +99,7 @@ class SearchResult:
 
     @property
     def averages(self) -> list[Row]:
-        """A row for each combination that has the metric, the best first, with its mean and deviation over the seeds."""
+        """A row for each combination that has the metric, the best first, with mean and deviation over the seeds."""
         groups: dict[str, list[tuple[Run, Best]]] = {}
         for run, best in self._ranked:
             if best is not None:
