@@ -22,6 +22,8 @@ exclude_patterns = ["images", "drawn"]
 html_theme = "furo"
 html_title = f"lightning_anneal {version}"
 html_copy_source = False
+html_static_path = ["static"]
+html_css_files = ["wide.css"]
 html_theme_options = {
     "light_css_variables": {"color-brand-primary": "#0b3c5d", "color-brand-content": "#0b5a8a"},
     "dark_css_variables": {"color-brand-primary": "#7fb8de", "color-brand-content": "#7fb8de"},
@@ -29,8 +31,6 @@ html_theme_options = {
 pygments_style = "friendly"
 
 myst_heading_anchors = 3
-# Headings of the changelog stand where they stand.
-suppress_warnings: list[str] = []
 
 # Docstrings mark names with single backticks.
 default_role = "py:obj"

@@ -102,10 +102,13 @@ class Curves(Callback):
         keys = ["global_kl_loss", "local_kl_loss"] if hierarchical else ["kl_loss"]
         self.train_kl.append(sum(float(metrics[f"train_{key}"]) for key in keys))
         images = torch.stack([image for image, _ in trainer.datamodule.validation])
-        # In training mode, in which the model draws latents; and without touching the run's own random numbers.
+        # In training mode, in which the model draws latents; without touching the run's own random numbers; and without
+        # free bits, which make the KL look greater than it is.
+        free_bits, pl_module.free_bits = getattr(pl_module, "free_bits", 0.0), 0.0
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             drawn = [pl_module.losses(images) for _ in range(SAMPLES)]
+        pl_module.free_bits = free_bits
         kl = sum(float(drawn[0][key]) for key in keys)
         self.elbo.append(sum(float(each["reconstruction_loss"]) for each in drawn) / SAMPLES + kl)
         self.kl.append(kl)
@@ -198,13 +201,18 @@ def _up_to(params: dict[str, Any], beta: float) -> dict[str, Any]:
 
 def draw(results: dict[str, list[Curves]]) -> None:
     """A column for each schedule: beta, the negative ELBO and KL, a line for each seed."""
+    from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(13, 7), layout="constrained")
+    with rc_context({"font.size": 12}):
+        _fill(Figure(figsize=(12, 6.5), layout="constrained"), results)
+
+
+def _fill(figure: Any, results: dict[str, list[Curves]]) -> None:
     axes = figure.subplots(3, len(results), sharex=True, sharey="row")
-    rows = [("beta", "beta", "#1b1b1b"), ("elbo", "negative ELBO (nats)", "#0b3c5d"), ("kl", "KL (nats)", "#c56a12")]
+    rows = [("beta", "beta", "#1b1b1b"), ("elbo", "negative ELBO", "#0b3c5d"), ("kl", "KL", "#c56a12")]
     for column, (name, runs) in enumerate(results.items()):
-        axes[0][column].set_title(name)
+        axes[0][column].set_title(name.replace(", ", ",\n"))
         for row, (key, label, color) in enumerate(rows):
             for curves, dashes in zip(runs, ("-", "--", ":"), strict=False):
                 axes[row][column].plot(getattr(curves, key), dashes, color=color, linewidth=1.5)
