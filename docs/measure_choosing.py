@@ -96,7 +96,7 @@ class Curves(Callback):
         self.beta.append(float(getattr(pl_module, "beta", 0.0)))
 
     @torch.no_grad()
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         metrics = trainer.callback_metrics
         hierarchical = isinstance(pl_module, DigitsHierarchicalVAE)
         keys = ["global_kl_loss", "local_kl_loss"] if hierarchical else ["kl_loss"]
