@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 EXTRAS := $(VENV)/.extras
+DOCS := $(VENV)/.docs
 
-.PHONY: demo study test test-all bench format clean
+.PHONY: demo study test test-all docs bench format clean
 
 demo: $(READY)
 	$(BIN)/lightning-anneal fit --config configs/cyclical_beta.yaml
@@ -22,8 +23,12 @@ test: $(READY)
 	$(BIN)/pytest -n 2 --dist loadfile
 
 # With every extra; the tests of one that is missing are skipped.
-test-all: $(EXTRAS) test
+test-all: $(EXTRAS) test docs
 	$(BIN)/pytest -m slow
+
+# The pages of docs/, as HTML in build/docs; a warning is an error.
+docs: $(DOCS)
+	$(BIN)/sphinx-build -W --keep-going -n -b html docs build/docs
 
 bench: $(READY)
 	$(BIN)/python benchmarks/step_cost.py
@@ -43,5 +48,9 @@ $(EXTRAS): $(READY)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[ray]'
 	touch $@
 
+$(DOCS): $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[plot,docs]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) runs build docs/drawn .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -10,15 +10,14 @@ import pytest
 import yaml
 
 from lightning_anneal.cli import main
+from tests.shown import ROOT, blocks, fit_block, run_block
 
-ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-YAML = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+PYTHON = blocks(ROOT / "README.md", "python")
+YAML = blocks(ROOT / "README.md", "yaml")
 CONFIGS = sorted(path.name for path in (ROOT / "configs").glob("*.yaml"))
 SEARCHES = [name for name in CONFIGS if name.startswith("search")]
 FITS = [name for name in CONFIGS if name not in SEARCHES]
-MODEL = ["--model=examples.digits_vae.DigitsVAE", "--data=examples.digits_data.DigitsData"]
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is longer than the run", "ignore:a warm-up of 3 epochs never ends")
 
@@ -31,7 +30,7 @@ def at_root(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("at_root")
 @pytest.mark.parametrize("block", PYTHON, ids=range(len(PYTHON)))
 def test_python_blocks(block: str) -> None:
-    exec(compile(block, "README.md", "exec"), {})
+    run_block(block, "README.md")
 
 
 def quick(folder: Path, config: str) -> list[str]:
@@ -55,17 +54,7 @@ def test_yaml_configs_train(tmp_path: Path, config: str, capsys: pytest.CaptureF
 @pytest.mark.usefixtures("at_root")
 @pytest.mark.parametrize("block", YAML, ids=range(len(YAML)))
 def test_yaml_blocks_train(tmp_path: Path, block: str) -> None:
-    config = tmp_path / "block.yaml"
-    config.write_text(block)
-    arguments = [
-        "fit",
-        "--config",
-        str(config),
-        *MODEL,
-        "--trainer.fast_dev_run=2",
-        "--trainer.enable_progress_bar=false",
-    ]
-    assert main([*arguments, f"--trainer.default_root_dir={tmp_path}"]) == 0
+    assert fit_block(block, tmp_path) == 0
 
 
 @pytest.mark.parametrize("config", [name for name in CONFIGS if name.startswith("lr_")])

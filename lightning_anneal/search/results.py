@@ -83,7 +83,7 @@ class SearchResult:
 
     @property
     def table(self) -> list[Row]:
-        """A row for each run, the best first: its values, the metrics of its best epoch, and how it went."""
+        """A row for each run, the best first, with its values, the metrics of its best epoch, and how it went."""
         paths = list(dict.fromkeys(path for run in self.plan.runs for path in run.values))
         short = self._columns(paths)
         rows = []
@@ -99,7 +99,7 @@ class SearchResult:
 
     @property
     def averages(self) -> list[Row]:
-        """A row for each combination that has the metric, the best first: its mean and deviation over the seeds."""
+        """A row for each combination that has the metric, the best first, with mean and deviation over the seeds."""
         groups: dict[str, list[tuple[Run, Best]]] = {}
         for run, best in self._ranked:
             if best is not None:
