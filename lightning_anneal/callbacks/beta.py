@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule, Trainer
 
 from lightning_anneal import report
 from lightning_anneal.callbacks.base import RuleCallback
 from lightning_anneal.checks import flag, number
 from lightning_anneal.config import plain, read_file, read_timing
 from lightning_anneal.errors import AnnealError, quote, suggestion
+from lightning_anneal.lightnings import LightningModule, Trainer
 from lightning_anneal.recipes import BetaRecipe
 from lightning_anneal.rules import Rule
 from lightning_anneal.schedules.beta import WarmRestartBetaScheduler, beta_type
