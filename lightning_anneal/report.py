@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from lightning.pytorch import Trainer
 
 from lightning_anneal.checks import Value
+from lightning_anneal.lightnings import Trainer
 
 
 def batch_step(trainer: Trainer) -> int:
@@ -38,7 +38,7 @@ def steps_until_due(trainer: Trainer) -> float:
 
 
 def _every(trainer: Trainer) -> int:
-    return trainer.log_every_n_steps  # type: ignore[attr-defined,no-any-return]
+    return trainer.log_every_n_steps  # type: ignore[union-attr,no-any-return]
 
 
 def log_values(trainer: Trainer, values: Mapping[str, float], step: int) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 
-from lightning.pytorch import Trainer
-
 from lightning_anneal.clock import Horizon
+from lightning_anneal.lightnings import Trainer
 
 
 def horizon_of(trainer: Trainer) -> Horizon:

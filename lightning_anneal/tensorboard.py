@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lightning.pytorch import Trainer
+from lightning_anneal.lightnings import Trainer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

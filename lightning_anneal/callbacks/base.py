@@ -20,8 +20,6 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor
 from lightning.pytorch.utilities import rank_zero_warn
 
 from lightning_anneal import report
@@ -40,6 +38,7 @@ from lightning_anneal.checks import Value, choice, number
 from lightning_anneal.engine import Engine
 from lightning_anneal.errors import AnnealError, quote, suggestion
 from lightning_anneal.horizons import HORIZON_POLICIES
+from lightning_anneal.lightnings import Callback, EarlyStopping, LearningRateMonitor, LightningModule, Trainer
 from lightning_anneal.rules import Rule
 from lightning_anneal.run_length import horizon_of
 from lightning_anneal.sync import agree
@@ -205,13 +204,13 @@ class RuleCallback(Callback):
             self._fit_state = self.state_dict() or None
         # What logs learning rates does it in start-hooks, too, and in front of this callback it would log the value of
         # the step before: it is put behind. A new list, because Lightning is walking through the old one.
-        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        callbacks: list[Callback] = trainer.callbacks  # type: ignore[union-attr]
         before = callbacks[: callbacks.index(self)]
         early = [c for c in before if isinstance(c, LearningRateMonitor | OptimizerWatchCallback)]
         if early:
             rest = [c for c in callbacks if c not in early]
             behind = rest.index(self) + 1
-            trainer.callbacks = [*rest[:behind], *early, *rest[behind:]]  # type: ignore[attr-defined]
+            trainer.callbacks = [*rest[:behind], *early, *rest[behind:]]  # type: ignore[union-attr]
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._trainer = trainer
@@ -263,7 +262,7 @@ class RuleCallback(Callback):
             engine.go_to_step(engine.step_in_force, tell=False)
         self._next_due = steps.done if self._step_names else math.inf
         steps.begin(trainer, automatic=pl_module.automatic_optimization)
-        if first and trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+        if first and trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[union-attr]
             engine.warn_if_cut_short(horizon_of(trainer))
         if self._speaks_for_all(trainer) and self.draw_schedules:
             log_plan(trainer, _ours(trainer), report.batch_step(trainer))
@@ -462,7 +461,7 @@ class RuleCallback(Callback):
 
 def _ours(trainer: Trainer) -> list[RuleCallback]:
     """The annealing callbacks of a Trainer."""
-    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[union-attr]
     return [callback for callback in callbacks if isinstance(callback, RuleCallback)]
 
 

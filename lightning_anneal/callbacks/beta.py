@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule, Trainer
 
 from lightning_anneal import report, tensorboard
 from lightning_anneal.beta_rules import WEIGHTS, beta_rules, read_training_config
 from lightning_anneal.callbacks.base import RuleCallback
 from lightning_anneal.config import plain, read_file
+from lightning_anneal.lightnings import LightningModule, Trainer
 from lightning_anneal.schedules.beta import WarmRestartBetaScheduler
 
 

@@ -10,13 +10,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from lightning.pytorch import LightningModule, Trainer
-
 from lightning_anneal import tensorboard
 from lightning_anneal.clock import Horizon
 from lightning_anneal.drawing.panels import Mark
 from lightning_anneal.engine import Engine
 from lightning_anneal.errors import AnnealError
+from lightning_anneal.lightnings import LightningModule, Trainer
 from lightning_anneal.lines import Line
 from lightning_anneal.preview.planned import Planned, Preview
 from lightning_anneal.preview.simulate import moments, words
@@ -66,7 +65,7 @@ def log_settings(trainer: Trainer, module: LightningModule, callbacks: Sequence[
 
 def _watched(trainer: Trainer) -> set[str]:
     """The metrics that callbacks of this run go by; where there are none, what a validation is likely to log."""
-    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+    callbacks: list[Any] = trainer.callbacks  # type: ignore[union-attr]
     found = (getattr(callback, "monitor", None) for callback in callbacks)
     monitors = {monitor for monitor in found if isinstance(monitor, str)}
     return monitors or ({"val_loss"} if trainer.enable_validation else set())

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from lightning.pytorch import Trainer
 from lightning.pytorch.utilities import CombinedLoader
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.utils.data import DataLoader, IterableDataset
@@ -19,6 +18,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from lightning_anneal.changes import Change
 from lightning_anneal.engine import Engine
 from lightning_anneal.errors import AnnealError
+from lightning_anneal.lightnings import Trainer
 from lightning_anneal.triggers.reaction import Reaction
 
 
@@ -30,15 +30,15 @@ def rebuild_train_loaders(trainer: Trainer, engine: Engine) -> None:
     samplers which epoch it is, so the new ones are told here.
     """
     clock = getattr(trainer, "_last_val_time", None)
-    every_n = trainer.reload_dataloaders_every_n_epochs  # type: ignore[attr-defined]
-    trainer.reload_dataloaders_every_n_epochs = -1  # type: ignore[attr-defined]
+    every_n = trainer.reload_dataloaders_every_n_epochs  # type: ignore[union-attr]
+    trainer.reload_dataloaders_every_n_epochs = -1  # type: ignore[union-attr]
     try:
         trainer.fit_loop.setup_data()
     finally:
-        trainer.reload_dataloaders_every_n_epochs = every_n  # type: ignore[attr-defined]
+        trainer.reload_dataloaders_every_n_epochs = every_n  # type: ignore[union-attr]
         if clock is not None:
             # Validation by the clock would begin to wait anew.
-            trainer._last_val_time = clock  # type: ignore[attr-defined]
+            trainer._last_val_time = clock  # type: ignore[union-attr]
     check_reached(trainer, engine)
     for loader in train_loaders(trainer):
         samplers: list[Any] = [getattr(loader, "sampler", None), getattr(loader, "batch_sampler", None)]

@@ -7,11 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import LearningRateMonitor
+from lightning.pytorch.callbacks import LearningRateMonitor as LightningsMonitor
 from lightning.pytorch.utilities import rank_zero_warn
-from lightning.pytorch.utilities.model_helpers import is_overridden
-from lightning.pytorch.utilities.types import LRSchedulerConfig
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
@@ -19,6 +16,14 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from lightning_anneal.callbacks.pruning import prune_unused_hooks
 from lightning_anneal.checks import flag
 from lightning_anneal.errors import AnnealError, nearest, quote
+from lightning_anneal.lightnings import (
+    Callback,
+    LearningRateMonitor,
+    LightningModule,
+    LRSchedulerConfig,
+    Trainer,
+    overrides,
+)
 from lightning_anneal.optim.advice import advise
 from lightning_anneal.optim.gate import GatedLR
 from lightning_anneal.optim.lengths import Timing
@@ -64,7 +69,7 @@ class OptimizerWatchCallback(Callback):
         prune_unused_hooks(self)
 
     def _forget(self) -> None:
-        self._monitor: LearningRateMonitor | None = None
+        self._monitor: Any = None  # does for either Trainer, and its types say one
         self._still: list[tuple[LRSchedulerConfig, list[float]]] = []
         self._nan: Tensor | None = None
         self._stepped: dict[Optimizer, int] = {}
@@ -91,7 +96,7 @@ class OptimizerWatchCallback(Callback):
             self._monitor.log_momentum = self._monitor.log_weight_decay = True
         for config in trainer.lr_scheduler_configs:
             # Once more, because a checkpoint brings the lengths it was written with.
-            if not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            if not trainer.fast_dev_run:  # type: ignore[union-attr]
                 advise(config.scheduler, Timing(config.interval, config.frequency, horizon_of(trainer)))  # type: ignore[arg-type]
             # A run that goes on may have its changes behind it.
             if self._first_step == 0 and not _may_stand_still(config.scheduler):
@@ -124,14 +129,14 @@ class OptimizerWatchCallback(Callback):
             self._stop_if_nan(trainer, trainer.fit_loop.epoch_loop.batch_idx)
         if pl_module.automatic_optimization:
             # What the module logs in its own hook is not there yet; Lightning itself says so if it never comes.
-            if not is_overridden("on_train_epoch_end", pl_module):
+            if not overrides("on_train_epoch_end", pl_module):
                 _check_monitors(trainer)
         elif self._hooks:
             self._step_by_epoch(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         steps = trainer.global_step - self._first_step
-        if steps > 1 and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+        if steps > 1 and not trainer.fast_dev_run:  # type: ignore[union-attr]
             for config, rates in self._still:
                 kind = getattr(config.scheduler, "shown_as", type(config.scheduler).__name__)
                 shown = ", ".join(f"{rate:g}" for rate in rates)
@@ -157,7 +162,7 @@ class OptimizerWatchCallback(Callback):
                 return
             found = torch.isnan(loss.detach()).any()
             self._nan = found if self._nan is None else self._nan | found
-        every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
+        every: int = trainer.log_every_n_steps  # type: ignore[union-attr]
         if self._waits and every > 0 and (batch_idx + 1) % every == 0:
             self._stop_if_nan(trainer, batch_idx)
 
@@ -223,11 +228,11 @@ def _after_validation(trainer: Trainer, config: LRSchedulerConfig) -> bool:
 
 
 def _monitored(trainer: Trainer) -> bool:
-    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[union-attr]
     return any(isinstance(callback, LearningRateMonitor) for callback in callbacks)
 
 
-class _Monitor(LearningRateMonitor):
+class _Monitor(LightningsMonitor):
     """Lightning's, which stumbles over a group without weight decay; there is no public way around that."""
 
     def _extract_momentum(self, param_group: Any, name: str, use_betas: bool) -> dict[str, float]:

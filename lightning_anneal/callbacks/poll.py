@@ -14,11 +14,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
-from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from lightning_anneal.errors import AnnealError, quote, suggestion
+from lightning_anneal.lightnings import EarlyStopping, LearningRateMonitor, Trainer
 from lightning_anneal.reactions import Reactions
 from lightning_anneal.rules import Rule
 from lightning_anneal.state import DAMAGE, damaged
@@ -284,7 +283,7 @@ def asks_to_stop(trainer: Trainer, stopper: EarlyStopping) -> bool:
 
 
 def _monitor_of(trainer: Trainer) -> LearningRateMonitor | None:
-    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+    callbacks: list[Any] = trainer.callbacks  # type: ignore[union-attr]
     return next((c for c in callbacks if isinstance(c, LearningRateMonitor)), None)
 
 

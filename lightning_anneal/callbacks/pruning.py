@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lightning.pytorch import Callback
+from lightning_anneal.lightnings import Callback
 
 PER_BATCH_HOOKS = (
     "on_train_batch_start",

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from lightning.pytorch import LightningDataModule, LightningModule, Trainer
-
+from lightning_anneal.lightnings import LightningDataModule, LightningModule, Trainer
 from lightning_anneal.targets.resolve import Roots
 
 

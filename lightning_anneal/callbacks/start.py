@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lightning.pytorch import LightningModule, Trainer
-
 from lightning_anneal.callbacks.loaders import check_loaders, check_scaling
 from lightning_anneal.callbacks.poll import Poll
 from lightning_anneal.callbacks.run import roots_of
 from lightning_anneal.engine import Engine
 from lightning_anneal.errors import AnnealError
+from lightning_anneal.lightnings import LightningModule, Trainer
 from lightning_anneal.run_length import horizon_of
 from lightning_anneal.sync import agree, all_well
 from lightning_anneal.targets.resolve import Roots

@@ -6,9 +6,8 @@ optimization. Counted when the next batch starts, because a second hook per batc
 
 from __future__ import annotations
 
-from lightning.pytorch import Trainer
-
 from lightning_anneal import report
+from lightning_anneal.lightnings import Trainer
 
 
 class StepCount:

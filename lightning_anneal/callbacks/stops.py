@@ -12,10 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import EarlyStopping
-
 from lightning_anneal.changes import log
+from lightning_anneal.lightnings import EarlyStopping, Trainer, twins
 from lightning_anneal.reactions import Reactions
 from lightning_anneal.sync import agree
 
@@ -61,7 +59,7 @@ class StopTaker:
 
 
 def _overrides(stopper: EarlyStopping, hook: str) -> bool:
-    return getattr(type(stopper), hook) is not getattr(Callback, hook)
+    return all(getattr(type(stopper), hook) is not getattr(base, hook) for base in twins("Callback"))
 
 
 def _wrapper(

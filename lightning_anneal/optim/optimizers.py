@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch.optim import Optimizer
@@ -12,13 +12,15 @@ from lightning_anneal.checks import not_negative
 from lightning_anneal.errors import AnnealError
 from lightning_anneal.optim.registry import Registry, checked_kwargs
 
+Own = TypeVar("Own", bound=Optimizer)
+
 OPTIMIZERS: Registry[Optimizer] = Registry("optimizer", Optimizer, torch.optim)
 
 DEFAULT_RATES = {"Adam": 0.001, "AdamW": 0.001, "SGD": 0.01, "RMSprop": 0.01, "Adagrad": 0.01}
 """The learning rate where none is given; of any other optimizer it is that optimizer's own default."""
 
 
-def register_optimizer(cls: type[Optimizer], name: str | None = None) -> type[Optimizer]:
+def register_optimizer(cls: type[Own], name: str | None = None) -> type[Own]:
     """Make an optimizer known by name; also as a decorator.
 
     Raises:
@@ -31,7 +33,8 @@ def register_optimizer(cls: type[Optimizer], name: str | None = None) -> type[Op
         >>> type(build_optimizer([torch.zeros(1, requires_grad=True)], "slowsgd")).__name__
         'SlowSGD'
     """
-    return OPTIMIZERS.register(cls, name)
+    OPTIMIZERS.register(cls, name)
+    return cls
 
 
 def build_optimizer(

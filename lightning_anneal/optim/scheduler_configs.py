@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from lightning.pytorch import Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
-from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -17,6 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from lightning_anneal.checks import choice, count, flag
 from lightning_anneal.clock import Horizon, Interval
 from lightning_anneal.errors import AnnealError, quote, suggestion
+from lightning_anneal.lightnings import Trainer, overrides
 from lightning_anneal.optim.advice import advise
 from lightning_anneal.optim.gate import GatedLR
 from lightning_anneal.optim.lengths import Timing
@@ -115,7 +114,7 @@ def schedule(module: nn.Module, optimizer: Optimizer, spec: Spec, config: Schedu
 
 def _advise(module: nn.Module, trainer: Trainer | None, scheduler: LRScheduler, timing: Timing) -> None:
     """Warn of what can't be meant, unless the run is a test of a few steps."""
-    if trainer is None or trainer.fast_dev_run:  # type: ignore[attr-defined]
+    if trainer is None or trainer.fast_dev_run:  # type: ignore[union-attr]
         return
     advise(scheduler, timing)
     if not _is_automatic(module) and trainer.max_steps > 0:
@@ -164,7 +163,7 @@ def _trainer(module: nn.Module) -> Trainer | None:
         trainer = getattr(module, "trainer", None)
     except RuntimeError:  # a LightningModule that is attached to none
         return None
-    # By name: the other Lightning package has a Trainer of its own; Fabric puts something else there.
+    # By name: Fabric puts something else there.
     return trainer if hasattr(trainer, "fit_loop") else None
 
 
@@ -175,4 +174,4 @@ def _is_automatic(module: nn.Module) -> bool:
 def _validates(module: nn.Module, trainer: Trainer | None) -> bool:
     if trainer is not None:
         return bool(trainer.enable_validation)
-    return hasattr(module, "validation_step") and is_overridden("validation_step", module)
+    return overrides("validation_step", module)

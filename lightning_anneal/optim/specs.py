@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from torch.optim import lr_scheduler
 from torch.optim.lr_scheduler import (
@@ -23,6 +23,8 @@ from lightning_anneal.errors import AnnealError, quote, suggestion
 from lightning_anneal.optim import hugging_face, own_schedules
 from lightning_anneal.optim.registry import Registry, checked_mapping
 from lightning_anneal.optim.schedules import LinearWarmupCosineAnnealingLR
+
+Own = TypeVar("Own", bound=LRScheduler)
 
 LR_SCHEDULERS: Registry[LRScheduler] = Registry("scheduler", LRScheduler, lr_scheduler)
 LR_SCHEDULERS.register(LinearWarmupCosineAnnealingLR)
@@ -69,9 +71,7 @@ class Spec:
         return "step" if self.cls in _BY_STEP or self.name in hugging_face.NAMES else "epoch"
 
 
-def register_lr_scheduler(
-    cls: type[LRScheduler], name: str | None = None, *, interval: Interval = "epoch"
-) -> type[LRScheduler]:
+def register_lr_scheduler(cls: type[Own], name: str | None = None, *, interval: Interval = "epoch") -> type[Own]:
     """Make an LR scheduler known by name; also as a decorator.
 
     Args:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypedDict
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypedDict, overload
 
 from lightning_anneal.checks import number, positive
 from lightning_anneal.errors import AnnealError, quote, suggestion
@@ -318,6 +318,16 @@ SINGLE: dict[str, type[BetaSchedule]] = {
 """The schedulers of one beta, by the name that configs use."""
 
 
+@overload
+def get_beta_scheduler(type: Literal["hierarchical"], **params: Any) -> HierarchicalBetaScheduler: ...
+@overload
+def get_beta_scheduler(type: Literal["warm_restart"], **params: Any) -> WarmRestartBetaScheduler: ...
+@overload
+def get_beta_scheduler(
+    type: Literal["constant", "linear", "cosine", "exponential", "cyclical"], **params: Any
+) -> BetaSchedule: ...
+@overload
+def get_beta_scheduler(type: str, **params: Any) -> BetaSchedule | HierarchicalBetaScheduler: ...
 def get_beta_scheduler(type: str, **params: Any) -> BetaSchedule | HierarchicalBetaScheduler:
     """The beta scheduler of a name.
 

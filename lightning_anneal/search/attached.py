@@ -1,7 +1,8 @@
 """What a run of a search has in its Trainer, whoever makes that: a keeper of checkpoints and results.
 
-Lightning asks this module (the entry point ``lightning.pytorch.callbacks_factory``) for callbacks whenever a Trainer is
-made. Outside of a search there are none, and nothing is imported.
+Lightning asks this module (the entry points ``lightning.pytorch.callbacks_factory`` and
+``pytorch_lightning.callbacks_factory``) for callbacks whenever a Trainer is made. Outside of a search there are none,
+and nothing is imported.
 """
 
 from __future__ import annotations

@@ -8,19 +8,17 @@ import math
 import os
 import signal
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Checkpoint
-from lightning.pytorch.cli import SaveConfigCallback
-from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.utilities.exceptions import SIGTERMException
-
+from lightning_anneal.lightnings import Checkpoint, LightningModule, Trainer, twins
 from lightning_anneal.search.driver_watch import RUN_FOLDER
 from lightning_anneal.search.files import put_in_place, read_json, write_json
 from lightning_anneal.search.names import labels
 from lightning_anneal.search.runs import CHECKPOINT, PRUNE, RESULT, RUN, best_of, read_epochs
+
+_TENSORBOARD = twins("loggers.TensorBoardLogger")
 
 _fits = 0
 """How many fits this process has begun."""
@@ -43,7 +41,7 @@ class RunKeeper(Checkpoint):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         for logger in trainer.loggers:
-            if isinstance(logger, TensorBoardLogger):
+            if isinstance(logger, _TENSORBOARD):
                 # Else Lightning gives HParams a metric of its own, which stays at -1.
                 logger._default_hp_metric = False
 
@@ -58,7 +56,7 @@ class RunKeeper(Checkpoint):
             signal.signal(signal.SIGTERM, lambda *_: setattr(connector, "received_sigterm", True))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.fast_dev_run:  # type: ignore[attr-defined]
+        if trainer.fast_dev_run:  # type: ignore[union-attr]
             return
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         stop = self._is_last(trainer.current_epoch)
@@ -85,7 +83,7 @@ class RunKeeper(Checkpoint):
         metrics = {} if best is None else {f"best/{self._order['monitor']}": best.value}
         short = labels(values)
         for logger in trainer.loggers:
-            if isinstance(logger, TensorBoardLogger) and metrics:
+            if isinstance(logger, _TENSORBOARD) and metrics:
                 logger.log_hyperparams({short[path]: value for path, value in values.items()}, metrics)
 
     def _is_last(self, epoch: int) -> bool:
@@ -114,9 +112,12 @@ def resume_by_itself() -> None:
 
     There is no public way in: a callback comes too late, and the script that calls ``fit`` is the user's.
     """
-    if getattr(Trainer.fit, "resumes", False):
-        return
-    fit = Trainer.fit
+    for trainer, terminated in zip(twins("Trainer"), twins("utilities.exceptions.SIGTERMException"), strict=True):
+        if not getattr(trainer.fit, "resumes", False):
+            trainer.fit = _resuming(trainer.fit, terminated)
+
+
+def _resuming(fit: Callable[..., Any], terminated: type[BaseException]) -> Callable[..., Any]:
     signature = inspect.signature(fit)
 
     @functools.wraps(fit)
@@ -131,14 +132,14 @@ def resume_by_itself() -> None:
                 # The run's own, from a moment ago: what the module has put into it is its own business.
                 given.arguments["weights_only"] = False
         for callback in given.arguments["self"].callbacks:
-            if isinstance(callback, SaveConfigCallback):
+            if isinstance(callback, twins("cli.SaveConfigCallback")):
                 # LightningCLI refuses to run twice into one folder, and would write over the run's own config.
                 callback.overwrite, callback.config_filename = True, "full_config.yaml"
         try:
             return fit(*given.args, **given.kwargs)
-        except SIGTERMException:
+        except terminated:
             # As it is, the process would end with status 0, as if it had finished.
             raise SystemExit(128 + signal.SIGTERM) from None
 
     resuming.resumes = True  # type: ignore[attr-defined]
-    Trainer.fit = resuming  # type: ignore[method-assign]
+    return resuming
