@@ -14,7 +14,6 @@ DOCS = Path(__file__).parent
 DRAWN = DOCS / "drawn"
 _BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
 _EPOCHS = 41
-_COLORS = {"global_kl_weight": ("#0b3c5d", "-"), "local_kl_weight": ("#c56a12", "--")}
 
 
 def sections() -> Iterator[tuple[str, str]]:
@@ -33,23 +32,11 @@ def schedule_of(section: str) -> Any:
 
 
 def draw(schedule: Any, path: Path) -> None:
-    """The picture of one schedule; of a hierarchical one with both weights."""
+    """The picture of one schedule, as the package draws it; the same file every time."""
     import matplotlib
-    from matplotlib.figure import Figure
 
-    with matplotlib.rc_context({"svg.hashsalt": "lightning_anneal", "font.size": 9}):
-        figure = Figure(figsize=(6, 2.2), layout="constrained")
-        axis = figure.subplots()
-        values = [schedule(t) for t in range(_EPOCHS)]
-        if isinstance(values[0], dict):
-            for key, (color, dashes) in _COLORS.items():
-                axis.plot([value[key] for value in values], dashes, color=color, linewidth=2, label=key)
-            axis.legend()
-        else:
-            axis.plot(values, "o-", color="#0b3c5d", linewidth=2, markersize=3)
-        axis.set(xlabel="epoch", ylabel="value", xlim=(0, _EPOCHS - 1))
-        axis.grid(alpha=0.3)
-        figure.savefig(path, metadata={"Date": None})
+    with matplotlib.rc_context({"svg.hashsalt": "lightning_anneal", "savefig.facecolor": "white"}):
+        schedule.plot(_EPOCHS, path=path, title="")
 
 
 def draw_gallery(*_: Any) -> None:

@@ -86,6 +86,7 @@ class PrintAudit(Callback):
     """Prints every change of the run's annealed parameters when training ends."""
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        folder = trainer.log_dir  # which all processes have to ask for
         if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         print(f"\n{'epoch':>5} {'step':>6}  {'name':<40} {'old':>8} {'new':>8}  why")
@@ -94,4 +95,4 @@ class PrintAudit(Callback):
                 for change in callback.changes:
                     values = f"{change.old:>8} {change.new:>8}"
                     print(f"{change.epoch:>5} {change.step:>6}  {change.name:<40} {values}  {change.why}")
-        print(f"\nThe same in {trainer.log_dir}/annealing_changes.csv")
+        print(f"\nThe same in {folder}/annealing_changes.csv")

@@ -26,13 +26,13 @@ class DigitsReport(Callback):
         self.rows.append((trainer.current_epoch, float(pl_module.beta), *losses))  # type: ignore[arg-type]
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        folder = Path(trainer.log_dir or ".")  # which all processes have to ask for
         if not self.rows or trainer.fast_dev_run or not trainer.is_global_zero:  # type: ignore[attr-defined]
             return
         print("\n epoch     beta   reconstruction       KL   (nats per image)")
         shown = self.rows[:: max(1, len(self.rows) // 15)]
         for epoch, beta, reconstruction, kl in [*shown, self.rows[-1]] if shown[-1] != self.rows[-1] else shown:
             print(f"{epoch:6d} {beta:8.3f} {reconstruction:16.2f} {kl:8.2f}")
-        folder = Path(trainer.log_dir or ".")
         self._draw(trainer, pl_module, folder / "run.png")
         print(f"\nTensorBoard: tensorboard --logdir {folder}\nPicture:     {folder / 'run.png'}")
 

@@ -265,7 +265,8 @@ def _cause(trainer: Trainer, config: LRSchedulerConfig, *, stepped: bool) -> str
         what = f"frequency {config.frequency} counts batches within an epoch, which has {batches:g}"
         return f"{what}; configure_optimizers counts across epochs"
     if config.interval == "epoch" and epochs <= config.frequency:
-        return f"it is stepped every {config.frequency} epochs and the run had {epochs}; take interval: step"
+        every = "every epoch" if config.frequency == 1 else f"every {config.frequency} epochs"
+        return f"it is stepped {every} and the run had {epochs}; take interval: step"
     return f"it is stepped by {config.interval}; see whether its lengths go with the run"
 
 

@@ -149,7 +149,9 @@ def save(figure: Figure, path: str | Path) -> Path:
     """
     path = Path(path)
     try:
-        figure.savefig(path)
+        # Without a date, so that the same picture is the same file.
+        dated = {"metadata": {"Date": None}} if path.suffix.lower() == ".svg" else {}
+        figure.savefig(path, **dated)
     except (OSError, ValueError) as error:
         raise AnnealError(quote(str(path)), f"can't be written: {' '.join(str(error).split())[:100]}") from None
     return path

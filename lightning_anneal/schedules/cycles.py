@@ -20,9 +20,9 @@ WAVES = ("cosine", "triangle")
 class Cyclical(Schedule):
     """A wave that starts at its low and is at its high after half a period.
 
-    ``low + (high - low) * (1 - cos(2 pi t / period)) / 2``, or a triangle between the same points. Cyclical KL
-    annealing: Fu et al., "Cyclical Annealing Schedule", NAACL 2019; the triangle: Smith, "Cyclical Learning Rates",
-    WACV 2017.
+    ``low + (high - low) * (1 - cos(2 pi t / period)) / 2``, or a triangle between the same points: Smith, "Cyclical
+    Learning Rates", WACV 2017. The cyclical KL annealing of Fu et al., "Cyclical Annealing Schedule", NAACL 2019, is
+    another curve, a ramp that then holds: ``WarmRestart(Linear(0, 1, n / 2), n)``.
 
     Args:
         period: Epochs (or steps) of one cycle, positive.

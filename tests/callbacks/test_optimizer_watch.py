@@ -210,7 +210,7 @@ BATCHES_OF = "counts batches within an epoch, which has 8; configure_optimizers 
     ("module", "options", "expected"),
     [
         (Configured(**HALVING), {"max_epochs": 1},
-         never("1", "StepLR", "it is stepped every 1 epochs and the run had 1; take interval: step")),
+         never("1", "StepLR", "it is stepped every epoch and the run had 1; take interval: step")),
         (Configured(**HALVING, scheduler_configs={"frequency": 3}), {"max_epochs": 2},
          never("1", "StepLR", "it is stepped every 3 epochs and the run had 2; take interval: step")),
         (ByHand(step_lr, interval="step", frequency=10), {"max_epochs": 3},
@@ -253,7 +253,7 @@ def test_in_manual_optimization_with_the_schedulers_stepped(fit: Fit) -> None:
     module = Manual({"learning_rate": 0.5, **HALVING}, {"learning_rate": 0.25})
     with pytest.warns(UserWarning, match="never changed") as warned:
         fit(OptimizerWatchCallback(step_schedulers=True), module=module, max_epochs=1)
-    cause = "it is stepped every 1 epochs and the run had 1; take interval: step"
+    cause = "it is stepped every epoch and the run had 1; take interval: step"
     assert never_changed(warned) == never("0.5", "StepLR", cause)
 
 

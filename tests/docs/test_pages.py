@@ -113,9 +113,6 @@ def test_the_gallery_has_every_schedule() -> None:
 # -- commands -----------------------------------------------------------------------------------------------------
 
 # What another part of the package is going to bring; to be taken out of here when it has.
-COMING = {"preview", "check", "plot"}
-
-
 def commands() -> list[tuple[str, list[str]]]:
     """The words of each line of each bash block, by page."""
     found = []
@@ -139,7 +136,7 @@ def test_commands_are_there(page: str, words: list[str]) -> None:
         targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
         assert set(rest) <= set(targets)
     if command == "lightning-anneal":
-        assert rest[0] in {*re.findall(r"\w+", _OVERVIEW), *COMING}
+        assert rest[0] in re.findall(r"\w+", _OVERVIEW)
         if rest[0] == "search" and not rest[1].startswith("-"):
             assert rest[1] in _ACTIONS
 
