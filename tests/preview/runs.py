@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,10 @@ import torch
 from lightning.pytorch import Callback
 from torch.utils.data import DataLoader, TensorDataset
 
+from lightning_anneal import configure_optimizers
+from lightning_anneal.preview.command import preview_of
+from lightning_anneal.preview.planned import Preview
+from lightning_anneal.preview.run_config import read_run
 from tests.scripted import Scripted
 from tests.tiny import trainer_for
 
@@ -63,7 +67,38 @@ class BySize(Watched):
         return DataLoader(TensorDataset(torch.ones(24, 4)), batch_size=self.batch_size)
 
 
-Fit = Callable[..., Watched]
+class Optimized(Watched):
+    """Its optimizer is what `optim` says."""
+
+    def __init__(self, optim: dict[str, Any], starts: dict[str, Any] | None = None, **options: Any) -> None:
+        super().__init__(starts or {}, **options)
+        self.optim = optim
+
+    def configure_optimizers(self) -> Any:
+        return configure_optimizers(self, **self.optim)
+
+
+def annealing(**params: Any) -> dict[str, Any]:
+    """The callback in a config."""
+    return {"class_path": "lightning_anneal.HyperparamAnnealingCallback", "init_args": {"annealing_params": params}}
+
+
+def stopping(**options: Any) -> dict[str, Any]:
+    """An EarlyStopping in a config."""
+    path = "lightning.pytorch.callbacks.EarlyStopping"
+    return {"class_path": path, "init_args": {"monitor": "val_loss", "patience": 6, **options}}
+
+
+def previewed(config: dict[str, Any], folder: Path, losses: Sequence[float] = (), **options: Any) -> Preview:
+    """The preview of a config, with `losses` as the val_loss of its validations in a file."""
+    metrics = {}
+    if losses:
+        every = config["trainer"].get("check_val_every_n_epoch", 1)
+        path = folder / "val_loss.csv"
+        rows = [f"{every * (i + 1) - 1},{loss}\n" for i, loss in enumerate(losses)]
+        path.write_text("epoch,val_loss\n" + "".join(rows))
+        metrics = {"val_loss": str(path)}
+    return preview_of(read_run(config), metrics=metrics, **options)
 
 
 def fitted(folder: Path, module: Watched, *callbacks: Callback, **options: Any) -> Watched:

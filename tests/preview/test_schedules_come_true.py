@@ -137,10 +137,17 @@ def test_whole_numbers_are_ints() -> None:
         ("hierarchical", {"global_scheduler": {"type": "linear", "max_beta": 1.0, "warmup_epochs": "50%"}, "local_scheduler": {"type": "cyclical", "cycle_length": 4}}),
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("timing", [{}, {"interval": "step"}, {"scheduler_configs": {"interval": "step", "frequency": 3}}, {"frequency": 2}])
+@pytest.mark.parametrize(
+    "timing", [{}, {"interval": "step"}, {"scheduler_configs": {"interval": "step", "frequency": 3}}, {"frequency": 2}]
+)
 def test_beta(tmp_path: Path, kind: str, params: dict[str, Any], timing: dict[str, Any]) -> None:
     names = ["global_kl_weight", "local_kl_weight"] if kind == "hierarchical" else ["beta"]
-    arguments: dict[str, Any] = {"beta_scheduler_type": kind, "beta_scheduler_params": params, "eval_beta": 1.0, **timing}
+    arguments: dict[str, Any] = {
+        "beta_scheduler_type": kind,
+        "beta_scheduler_params": params,
+        "eval_beta": 1.0,
+        **timing,
+    }
     module = fitted(tmp_path, Watched(dict.fromkeys(names, 0.0)), BetaScheduleCallback(**arguments), max_epochs=5)
     preview = BetaScheduleCallback(**arguments).preview(epochs=5, steps_per_epoch=BATCHES)
     by_step = "step" in str(timing)
