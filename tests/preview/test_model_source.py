@@ -227,6 +227,7 @@ def test_a_file_that_is_nested_too_deeply(tmp_path: Path) -> None:
     assert limited(tmp_path, "x = " + "-" * 100_000 + "1\n" + model("self.beta = 1")) == "None"
 
 
+@pytest.mark.slow
 @pytest.mark.xfail(
     strict=True, reason="_read_class walks through __init__ once for each number in it: the time is its square"
 )
