@@ -138,7 +138,13 @@ def test_whole_numbers_are_ints() -> None:
     ],
 )  # fmt: skip
 @pytest.mark.parametrize(
-    "timing", [{}, {"interval": "step"}, {"scheduler_configs": {"interval": "step", "frequency": 3}}, {"frequency": 2}]
+    "timing",
+    [
+        {},
+        {"interval": "step"},
+        pytest.param({"scheduler_configs": {"interval": "step", "frequency": 3}}, marks=pytest.mark.slow),
+        pytest.param({"frequency": 2}, marks=pytest.mark.slow),
+    ],
 )
 def test_beta(tmp_path: Path, kind: str, params: dict[str, Any], timing: dict[str, Any]) -> None:
     names = ["global_kl_weight", "local_kl_weight"] if kind == "hierarchical" else ["beta"]
