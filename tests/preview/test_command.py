@@ -596,7 +596,12 @@ def test_a_metric_of_a_huge_epoch(write: Callable[..., str], tmp_path: Path) -> 
 @pytest.mark.parametrize(
     "epochs",
     [
-        pytest.param(value, marks=pytest.mark.xfail(strict=True, reason="log10(0) in _round_step"))
+        pytest.param(
+            value,
+            marks=pytest.mark.xfail(
+                strict=True, reason="so short a run has no epoch, and a line of it has a time without a value"
+            ),
+        )
         for value in ("1e-320",)
     ]
     + ["1e-10", "0.001", "0.5", "1"],
