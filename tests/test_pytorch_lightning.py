@@ -25,6 +25,7 @@ from lightning_anneal import (
     OptimizerWatchCallback,
     configure_optimizers,
 )
+from lightning_anneal.search.driver_watch import RUN_FOLDER
 from tests.tiny import QUIET
 
 pl = pytest.importorskip("pytorch_lightning")
@@ -446,7 +447,7 @@ def test_lightning_cli_as_a_process_of_two_ranks(tmp_path: Path) -> None:
 # -- a search ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_run_of_a_search_is_kept_and_resumed(tmp_path: Path) -> None:
+def test_the_runs_of_a_search_are_kept(tmp_path: Path) -> None:
     """The entry point for Trainers of this package: found by Lightning, without a word in the script."""
     words = f"{sys.executable} -m tests.other_lightning fit --config {{config}}"
     logger = {"class_path": "pytorch_lightning.loggers.TensorBoardLogger", "init_args": {"save_dir": "elsewhere"}}
@@ -457,13 +458,26 @@ def test_a_run_of_a_search_is_kept_and_resumed(tmp_path: Path) -> None:
     search = HyperParamSearch(whole, root_dir=tmp_path / "runs", quiet=True, command=words, monitor="val_loss")
     assert [(axis.path, axis.values) for axis in search.axes()] == [("data.batch_size", (1, 2))]
     result = search.run()
+    assert [row["state"] for row in result.table] == ["done", "done"]
     folders = sorted(path.parent for path in (tmp_path / "runs").rglob("result.json"))
-    assert [row["state"] for row in result.table] == ["done", "done"], (folders[0] / "log.txt").read_text()[-2000:]
+    assert len(folders) == 2
     for folder in folders:
         epochs = json.loads((folder / "result.json").read_text())["epochs"]
         assert [metrics["val_loss"] for metrics in epochs.values()] == [5.0, 4.0, 4.0]
         assert torch.load(folder / "last.ckpt", weights_only=True)["epoch"] == 2
         assert list(folder.rglob("events.*"))
+
+
+def test_a_run_goes_on_from_its_last_epoch(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump(config(tmp_path, YAML_CALLBACKS[0])))
+    words = ("-m", "tests.other_lightning", "fit", "--config", str(file))
+    for epochs, seen in ((1, [0.0]), (3, [0.5, 1.0])):
+        done = other_process(
+            *words, f"--trainer.max_epochs={epochs}", **{RUN_FOLDER: str(tmp_path), "SEEN_IN": str(tmp_path)}
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert json.loads((tmp_path / "seen.json").read_text()) == seen
 
 
 # -- importing --------------------------------------------------------------------------------------------------------
