@@ -66,7 +66,7 @@ LAYERS = {
     "config_files": {"errors"},
     "preview": {
         *("errors", "checks", "clock", "config", "rules", "schedules", "triggers", "beta_rules", "drawing", "optim"),
-        *("config_files", "overrides", "terminal"),
+        *("config_files", "overrides", "terminal", ""),
     },
     "targets": {"errors", "checks", "rules", "triggers"},
     "changes": {"checks"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from lightning_anneal.checking.doubts import find_doubts
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         rest, overrides = take_words(arguments)
         options = _options().parse_args(rest)
-        run = read_run(read_overridden(options.config, overrides))
+        run = read_run(read_overridden(options.config, overrides), Path(options.config).parent)
         problems, warnings, lines = check(run, options.epochs, options.steps_per_epoch)
     except AnnealError as error:
         say_error(str(error))

@@ -147,10 +147,12 @@ def save(figure: Figure, path: str | Path) -> Path:
     Raises:
         AnnealError: If it can't be written there, or the ending is none that matplotlib knows.
     """
+    if not Path(path).suffix or str(path).endswith("/"):
+        raise AnnealError(quote(str(path)), "needs an ending that says what it is, such as .png or .svg")
     path = Path(path)
     try:
         # Without a date, so that the same picture is the same file.
-        dated = {"metadata": {"Date": None}} if path.suffix.lower() == ".svg" else {}
+        dated: dict[str, Any] = {"metadata": {"Date": None}} if path.suffix.lower() == ".svg" else {}
         figure.savefig(path, **dated)
     except (OSError, ValueError) as error:
         raise AnnealError(quote(str(path)), f"can't be written: {' '.join(str(error).split())[:100]}") from None

@@ -42,18 +42,23 @@ def draw_text(
     width = min(max(width, _NARROWEST), _WIDEST)
     labels = [_labels(panel) for panel in panels]
     margin = max((len(text) for rows in labels for text in rows), default=0)
-    columns = width - margin - 3
+    columns = width - margin - 2
     lines: list[str] = []
     for panel, texts in zip(panels, labels, strict=True):
-        lines.append(panel.name)
+        lines.append(cut(panel.name, width))
         canvas = _draw_ascii(panel, columns, until) if ascii_only else _draw_braille(panel, columns, until)
         bar = "|" if ascii_only else "│"
         lines += [f"{text:>{margin}} {bar}{row}".rstrip() for text, row in zip(texts, canvas, strict=True)]
-        lines += _reasons(panel, margin)
+        lines += [cut(line, width) for line in _reasons(panel, margin)]
     corner, dash = ("+", "-") if ascii_only else ("└", "─")
     lines.append(" " * (margin + 1) + corner + dash * columns)
-    lines.append(" " * (margin + 2) + _axis(until, columns) + f"  {x_label}")
+    lines.append(" " * (margin + 2) + _axis(until, columns, x_label))
     return "\n".join(lines)
+
+
+def cut(text: str, width: int) -> str:
+    """A line that is no longer than this; what is too much gives way at its end."""
+    return text if len(text) <= width else text[: width - 3] + "..."
 
 
 def short(value: float) -> str:
@@ -74,10 +79,14 @@ def _labels(panel: Panel) -> list[str]:
         for level, word in enumerate(panel.words):
             texts[_row_of(panel, float(level))] = word[:12]
         return texts
-    texts[0], texts[-1] = short(high), short(low)
     if low == high:
         return ["", "", short(low), "", ""]
-    texts[_ROWS // 2] = short(math.sqrt(low * high) if panel.logarithmic else (low + high) / 2)
+    middle = math.exp((math.log(low) + math.log(high)) / 2) if panel.logarithmic else low / 2 + high / 2
+    # With so many digits that no two of them look the same.
+    for digits in (4, 6, 9, 17):
+        texts[0], texts[_ROWS // 2], texts[-1] = (f"{value:.{digits}g}" for value in (high, middle, low))
+        if len({*texts} - {""}) == 3:
+            break
     return texts
 
 
@@ -87,8 +96,9 @@ def _share(panel: Panel, value: float) -> float:
     if low == high:
         return 0.5
     if panel.logarithmic:
-        return math.log(value / low) / math.log(high / low)
-    return (value - low) / (high - low)
+        return (math.log(value) - math.log(low)) / (math.log(high) - math.log(low))
+    # Halves, because the span of two floats may be too large for one.
+    return (value / 2 - low / 2) / (high / 2 - low / 2)
 
 
 def _row_of(panel: Panel, value: float) -> int:
@@ -159,16 +169,17 @@ def _reasons(panel: Panel, margin: int) -> list[str]:
     return lines
 
 
-def _axis(until: float, columns: int) -> str:
-    """Round numbers under the time axis, so many that they don't touch."""
-    text = [" "] * (columns + 8)
+def _axis(until: float, columns: int, x_label: str) -> str:
+    """Round numbers under the time axis, so many that they don't touch, and what they count at its end."""
+    room = columns - len(x_label) - 2
+    text = [" "] * room
     step = _round_step(until, max(columns // 12, 1))
     for i in range(math.floor(until / step + 1e-9) + 1):
         number = short(step * i)
-        at = round((columns - 1) * step * i / until)
-        begin = max(0, at - len(number) // 2) if i else 0
-        text[begin : begin + len(number)] = number
-    return "".join(text).rstrip()
+        begin = max(0, round((columns - 1) * step * i / until) - len(number) // 2) if i else 0
+        if begin + len(number) <= room:
+            text[begin : begin + len(number)] = number
+    return "".join(text) + f"  {x_label}"
 
 
 def _round_step(until: float, most: int) -> float:

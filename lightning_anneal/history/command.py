@@ -61,7 +61,7 @@ def planned(config: str, record: Record) -> Preview:
     Raises:
         AnnealError: For a mistake in the config.
     """
-    run = read_run(read_overridden(config, ()))
+    run = read_run(read_overridden(config, ()), Path(config).parent)
     for problem in run.problems:
         raise problem
     plan = planned_run(run, steps_per_epoch=record.times.steps_per_epoch, default_epochs=record.times.epochs or None)

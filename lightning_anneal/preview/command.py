@@ -6,9 +6,10 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
-from lightning_anneal.checks import number, positive
+from lightning_anneal.checks import count, number, positive
 from lightning_anneal.clock import Horizon
 from lightning_anneal.errors import AnnealError, quote, suggestion
 from lightning_anneal.preview.metrics import read_metric
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
         words, overrides = take_words(arguments)
         options = _options().parse_args(words)
         preview = preview_of(
-            read_run(read_overridden(options.config, overrides)),
+            read_run(read_overridden(options.config, overrides), Path(options.config).parent),
             epochs=options.epochs,
             steps_per_epoch=options.steps_per_epoch,
             metrics=dict(_pair("--metric", each) for each in options.metric),
@@ -122,10 +123,10 @@ def planned_run(
     source = model_source(run)
     starts = {}
     for rule in run.rules:
-        start = run.start_of(rule)
         home, key = place_of(rule)
-        if start is None and source is not None and home == "model":
-            start = source.numbers.get(key)
+        # An argument may have the name of an attribute, and the attribute another value.
+        in_source = source is not None and home == "model" and key in source.attributes
+        start = source.numbers.get(key) if source is not None and in_source else run.start_of(rule)
         if start is not None:
             starts[rule.name] = start
 
@@ -142,11 +143,12 @@ def planned_run(
         steps_per_epoch=(
             run.steps_per_epoch if steps_per_epoch is None else positive("--steps-per-epoch", steps_per_epoch)
         ),
-        min_epochs=int(run.trainer.get("min_epochs") or 0),
+        min_epochs=count("trainer.min_epochs", run.trainer.get("min_epochs") or 0, least=0),
         starts=starts,
         stoppers=run.stoppers,
         rates=rates if run.optim is not None and run.optim.get("scheduler") is not None else None,
-        validates_every=int(run.trainer.get("check_val_every_n_epoch") or 1),
+        validates_every=count("trainer.check_val_every_n_epoch", run.trainer.get("check_val_every_n_epoch") or 1),
+        by_command=True,
     )
 
 

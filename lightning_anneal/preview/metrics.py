@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lightning_anneal.errors import AnnealError, quote, suggestion
 
+_MOST_EPOCHS = 1_000_000
 _FALLS_FOR = 1 / 3
 """The share of the run in which a made-up metric gets better; then it stands still."""
 
@@ -50,7 +51,8 @@ def read_metric(name: str, path: str | Path) -> list[float | None]:
     """
     where = f"--metric {name}"
     try:
-        with Path(path).open(newline="") as lines:
+        # Some spreadsheets begin a file with a byte order mark.
+        with Path(path).open(newline="", encoding="utf-8-sig") as lines:
             rows = [row for row in csv.reader(lines) if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise AnnealError(where, f"{quote(str(path))} can't be read: {error.__class__.__name__}") from None
@@ -77,6 +79,8 @@ def read_metric(name: str, path: str | Path) -> list[float | None]:
             raise AnnealError(where, f"{quote(text)} in row {number + 1} is no number") from None
     if not by_epoch:
         raise AnnealError(where, f"{quote(str(path))} has no value of it")
+    if not 0 <= min(by_epoch) <= max(by_epoch) < _MOST_EPOCHS:
+        raise AnnealError(where, f"epochs must lie between 0 and {_MOST_EPOCHS:,}")
     return [by_epoch.get(epoch) for epoch in range(max(by_epoch) + 1)]
 
 

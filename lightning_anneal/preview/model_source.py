@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,7 +46,7 @@ def read_source(class_path: str, arguments: Mapping[str, Any], folders: list[str
         return None
     try:
         tree = ast.parse(file.read_text(encoding="utf-8"))
-    except (OSError, SyntaxError, ValueError):
+    except (OSError, SyntaxError, ValueError, MemoryError, RecursionError):
         return None
     found = next((node for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and node.name == name), None)
     return None if found is None else _read_class(found, arguments)
@@ -58,27 +60,31 @@ def _file_of(module: str, folders: list[str]) -> Path | None:
     for folder in folders:
         base = Path(folder or ".").joinpath(*parts)
         for file in (base.with_suffix(".py"), base / "__init__.py"):
-            if file.is_file():
-                return file
+            with contextlib.suppress(OSError):  # a name that is longer than a file's may be
+                if file.is_file():
+                    return file
     return None
 
 
 def _read_class(node: ast.ClassDef, arguments: Mapping[str, Any]) -> ModelSource:
     begin = next((f for f in node.body if isinstance(f, ast.FunctionDef) and f.name == "__init__"), None)
     known: dict[str, Any] = {} if begin is None else _defaults(begin)
-    # What is given takes the place of a default, and a default without a place stays one: hparams has it.
     known = {**known, **{key: value for key, value in arguments.items() if key in known}}
-    attributes: set[str] = set(known)
-    numbers: dict[str, Any] = dict(known)
-    for statement in ast.walk(node):
-        for name, value in _assigned(statement):
-            attributes.add(name)
-            number = known.get(value.id) if isinstance(value, ast.Name) else _number(value)
-            if number is not None and begin is not None and statement in ast.walk(begin):
-                numbers[name] = number
+    # Where the code goes on to change an argument or an attribute, the source doesn't show its value.
+    changed = {name.id for name in ast.walk(node) if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store)}
+    known = {name: None if name in changed else value for name, value in known.items()}
+    assigned = [pair for statement in ast.walk(node) for pair in _assigned(statement)]
+    times = Counter(name for name, _ in assigned)
+    numbers: dict[str, Any] = {name: value for name, value in known.items() if name not in times}
+    for statement in [] if begin is None else begin.body:
+        expression = statement.value if isinstance(statement, ast.Expr) else statement
+        for name, value in _assigned(expression):
+            if times[name] == 1 and value is not None:
+                numbers[name] = known.get(value.id) if isinstance(value, ast.Name) else _number(value)
     plain = {k: float(v) for k, v in numbers.items() if isinstance(v, int | float) and not isinstance(v, bool)}
     bases = [base.attr if isinstance(base, ast.Attribute) else getattr(base, "id", "") for base in node.bases]
-    return ModelSource(node.name, frozenset(attributes), plain, all(base in _FRAMEWORK for base in bases))
+    whole = all(base in _FRAMEWORK for base in bases)
+    return ModelSource(node.name, frozenset([*known, *times]), plain, whole)
 
 
 def _defaults(function: ast.FunctionDef) -> dict[str, Any]:
@@ -93,16 +99,32 @@ def _defaults(function: ast.FunctionDef) -> dict[str, Any]:
     return {name: None if default is None else _number(default) for name, default in pairs if name != "self"}
 
 
-def _assigned(statement: ast.AST) -> list[tuple[str, ast.expr]]:
-    """``self.NAME = value`` and ``self.register_buffer("NAME", value)``."""
-    if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
-        targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-        return [(t.attr, statement.value) for t in targets if isinstance(t, ast.Attribute) and _is_self(t.value)]
-    if isinstance(statement, ast.Call) and isinstance(statement.func, ast.Attribute) and _is_self(statement.func.value):
+def _assigned(statement: ast.AST) -> list[tuple[str, ast.expr | None]]:
+    """What a statement sets on ``self``, by name: ``self.NAME = value`` and ``self.register_buffer("NAME", value)``.
+
+    ``None`` stands for a value that can't be read, as in ``self.NAME *= 2`` and ``self.a, self.b = 1, 2``.
+    """
+    if isinstance(statement, ast.Call):
         name = statement.args[0] if statement.args else None
-        if statement.func.attr == "register_buffer" and isinstance(name, ast.Constant) and isinstance(name.value, str):
-            return [(name.value, statement.args[1] if len(statement.args) > 1 else ast.Constant(None))]
-    return []
+        method = statement.func.attr if isinstance(statement.func, ast.Attribute) else ""
+        if method == "register_buffer" and isinstance(name, ast.Constant) and isinstance(name.value, str):
+            return [(name.value, statement.args[1] if len(statement.args) > 1 else None)]
+        return []
+    if isinstance(statement, ast.Assign):
+        pairs: list[tuple[ast.expr, ast.expr | None]] = [(target, statement.value) for target in statement.targets]
+    elif isinstance(statement, ast.AnnAssign):
+        pairs = [(statement.target, statement.value)]
+    elif isinstance(statement, ast.AugAssign):
+        pairs = [(statement.target, None)]
+    else:
+        return []
+    found: list[tuple[str, ast.expr | None]] = []
+    for target, value in pairs:
+        many = isinstance(target, ast.Tuple | ast.List)
+        for each in target.elts if isinstance(target, ast.Tuple | ast.List) else [target]:
+            if isinstance(each, ast.Attribute) and _is_self(each.value):
+                found.append((each.attr, None if many else value))
+    return found
 
 
 def _is_self(node: ast.expr) -> bool:

@@ -7,6 +7,7 @@ import io
 import math
 import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -136,7 +137,7 @@ class Preview:
             width = shutil.get_terminal_size((80, 24)).columns
         if ascii_only is None:
             ascii_only = not shows_braille()
-        lines = [*self.notes]
+        lines = [line for note in self.notes for line in textwrap.wrap(note, max(width, 40), break_on_hyphens=False)]
         if self.panels:
             lines.insert(0, draw_text(self.panels, until=self.epochs, width=width, ascii_only=ascii_only))
         return "\n".join(lines)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
+from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts
 
 from lightning_anneal.clock import Horizon
 from lightning_anneal.optim.gate import GatedLR
 from lightning_anneal.optim.lengths import Timing
 from lightning_anneal.optim.optimizers import build_optimizer
+from lightning_anneal.optim.registry import checked_mapping
 from lightning_anneal.optim.scheduler_configs import SchedulerConfig, read_scheduler_config
 from lightning_anneal.optim.schedulers import build, build_with_plateau
+from lightning_anneal.optim.schedules import PlannedLR
 from lightning_anneal.optim.specs import read_spec
+from lightning_anneal.schedules import WarmRestart
 
 
 class Rates:
@@ -46,7 +50,8 @@ class Rates:
             learning_rate=learning_rate if given is None else given,
             optimizer_kwargs=settings.get("optimizer_kwargs"),
         )
-        self.config: SchedulerConfig = read_scheduler_config(dict(settings.get("scheduler_configs") or {}))
+        configs = checked_mapping("scheduler_configs", settings.get("scheduler_configs"))
+        self.config: SchedulerConfig = read_scheduler_config(configs)
         self.timing = Timing()
         self.scheduler: Any = None
         self.plateau: Any = None
@@ -83,6 +88,21 @@ class Rates:
         """The rate in force."""
         return float(self.optimizer.param_groups[0]["lr"])
 
+    def restarts(self) -> Iterator[float]:
+        """When the scheduler begins again, in epochs or steps; without end, if it goes on for ever."""
+        scheduler = getattr(self.scheduler, "inner", self.scheduler)
+        if isinstance(scheduler, CosineAnnealingWarmRestarts):
+            last, stretch = 0, scheduler.T_0
+            while True:
+                last += stretch
+                stretch *= scheduler.T_mult
+                yield float(last * self.timing.every)
+        if isinstance(scheduler, PlannedLR) and isinstance(scheduler.schedule, WarmRestart):
+            at = scheduler.schedule.next_event(0)
+            while True:
+                yield at
+                at = scheduler.schedule.next_event(at)
+
     def train_epoch(self, steps: int) -> None:
         """So many optimizer steps, or an epoch's one value where the rate doesn't move within it."""
         if not self.by_step:
@@ -103,5 +123,6 @@ class Rates:
         if self.scheduler is not None and not self.by_step and self._epoch % self.timing.every == 0:
             self.optimizer.step()
             self.scheduler.step()
-        if self.monitor is not None and self.monitor in metrics:
+        frequency = self.config.frequency or 1 if self.config.interval != "step" else 1
+        if self.monitor is not None and self.monitor in metrics and self._epoch % frequency == 0:
             self.plateau.step(metrics[self.monitor])

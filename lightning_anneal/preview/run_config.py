@@ -6,8 +6,10 @@ import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
+import lightning_anneal
 from lightning_anneal.beta_rules import beta_rules, read_training_config
 from lightning_anneal.checks import Value, number, positive
 from lightning_anneal.config import default_rules, read_rules
@@ -18,6 +20,7 @@ from lightning_anneal.rules import Rule
 _PACKAGE = "lightning_anneal."
 T = TypeVar("T")
 
+_CALLBACKS = [name for name in lightning_anneal.__all__ if name.endswith("Callback")]
 _COMMON = ("name", "prog_bar", "on_horizon_change")
 
 
@@ -92,10 +95,11 @@ class RunConfig:
     @property
     def steps_per_epoch(self) -> float | None:
         """Optimizer steps in an epoch, where ``limit_train_batches`` says so."""
-        batches, accumulated = self.trainer.get("limit_train_batches"), self.trainer.get("accumulate_grad_batches") or 1
-        if not isinstance(batches, int) or isinstance(batches, bool) or not isinstance(accumulated, int):
+        batches: Any = self.trainer.get("limit_train_batches")
+        accumulated: Any = self.trainer.get("accumulate_grad_batches") or 1
+        if not all(type(number) is int and number > 0 for number in (batches, accumulated)):
             return None
-        return float(math.ceil(batches / accumulated)) or None
+        return float(math.ceil(batches / accumulated))
 
     def callback_named(self, kind: str) -> list[Mapping[str, Any]]:
         """The ``init_args`` of every callback of a class."""
@@ -111,14 +115,27 @@ class RunConfig:
             found = _mapping(_mapping(self.config.get("data")).get("init_args")).get(key)
         elif home == "trainer":
             found = self.trainer.get(key, 1 if key == "accumulate_grad_batches" else None)
-        elif home == "optimizer" and self.optim is not None:
-            options = _mapping(self.optim.get("optimizer_kwargs"))
-            known = {"lr": self.optim.get("learning_rate", self.learning_rate)}
-            found = options.get(key, known.get(key))
+        elif home == "optimizer":
+            found = self._in_group(rule, key)
         try:
             return found if isinstance(found, bool) or found is None else number(rule.name, found)
         except AnnealError:
             return None
+
+    def _in_group(self, rule: Rule, key: str) -> Any:
+        """What ``optim`` gives a parameter group; ``None`` where only the built model shows which group is meant."""
+        optim = self.optim or {}
+        options = {"lr": optim.get("learning_rate", self.learning_rate), **_mapping(optim.get("optimizer_kwargs"))}
+        groups = optim.get("lr_parameter_groups")
+        split = [optim.get(name) for name in ("recurrent_learning_rate_multiplier", "no_decay")]
+        if not groups and split == [None, None]:
+            return options.get(key)
+        name = rule.path.split(".")[-2] if "." in rule.path else ""
+        group = _mapping(_mapping(groups).get(name))
+        if not group and name != "default":
+            return None
+        # A factor needs the learning rate, which may be the optimizer's own.
+        return None if key == "lr" and "lr_factor" in group else group.get(key, options.get(key))
 
     def _limit(self, key: str) -> float | None:
         given = self.trainer.get(key)
@@ -127,11 +144,12 @@ class RunConfig:
         return positive(f"trainer.{key}", given)
 
 
-def read_run(config: object) -> RunConfig:
+def read_run(config: object, folder: Path = Path()) -> RunConfig:
     """Read a config: that of a LightningCLI, a training config with ``beta_*`` keys, or ``annealing_params`` alone.
 
     Args:
         config: As plain dicts and lists.
+        folder: Where a file that it names lies.
 
     Raises:
         AnnealError: If it is none of them. What is wrong within it stands in ``problems``.
@@ -150,7 +168,7 @@ def read_run(config: object) -> RunConfig:
         what = "is for `lightning-anneal search`, where a value may be a list; take the config.yaml of one of its runs"
         raise AnnealError("search", what)
     if isinstance(config.get("training"), Mapping):
-        return _training(config)
+        return _training(config, folder)
     if "annealing_params" in config:
         # What `search export-schedule` writes.
         config = {"trainer": {"callbacks": [{"class_path": f"{_PACKAGE}HyperparamAnnealingCallback",
@@ -160,8 +178,12 @@ def read_run(config: object) -> RunConfig:
         if path.rsplit(".", 1)[-1] == "EarlyStopping":
             stopper = _tried(run, Stopper.of, arguments)
             run.stoppers += [] if stopper is None else [stopper]
-        if path.startswith(_PACKAGE) and path.removeprefix(_PACKAGE) in _READERS:
-            kind = path.removeprefix(_PACKAGE)
+        # By its whole path, by its public name, or by its name alone, which LightningCLI knows as well.
+        kind = path.rsplit(".", 1)[-1]
+        if path.startswith(_PACKAGE) and "." not in path.removeprefix(_PACKAGE) and kind not in _CALLBACKS:
+            what = f"lightning_anneal has no callback {quote(kind)}{suggestion(kind, _CALLBACKS)}"
+            run.problems.append(AnnealError("class_path", what))
+        if path.startswith((_PACKAGE, kind)) and kind in _READERS:
             reader, read = _READERS[kind]
             known = [*(k for k in inspect.signature(reader).parameters), *_COMMON]
             for key in arguments:
@@ -193,9 +215,9 @@ def place_of(rule: Rule) -> tuple[str, str]:
     return (known.get(first, "") if len(homes) < 2 else ""), key
 
 
-def _training(config: Mapping[str, Any]) -> RunConfig:
+def _training(config: Mapping[str, Any], folder: Path) -> RunConfig:
     """A training config such as `BetaScheduleCallback.from_config` takes."""
-    arguments = read_training_config(config)
+    arguments = read_training_config(config, folder)
     epochs = config["training"].get("num_epochs")
     run = RunConfig({"trainer": {} if epochs is None else {"max_epochs": epochs}})
     run.callbacks.append(AnnealingCallback("BetaScheduleCallback", arguments, tuple(_beta(run, arguments))))

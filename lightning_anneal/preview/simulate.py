@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from lightning_anneal.checks import Value, positive
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 ASSUMED_STEPS = 100
 """Optimizer steps in an epoch where nothing says how many there are."""
 _MOST_STEPS = 1_000_000
-_WHOLE = ("batch_size", "accumulate_grad_batches")
+_MOST_MOMENTS = 1000
+_ROUNDED = ("batch_size", "accumulate_grad_batches")
 
 
 @dataclass
@@ -45,6 +47,7 @@ class PlannedRun:
         stoppers: The run's EarlyStoppings.
         rates: Makes the learning rate, given the horizon; ``None`` for a run that shows none.
         validates_every: Epochs from one validation to the next.
+        by_command: Whether notes name the options of the command, or the arguments in Python.
     """
 
     rules: Sequence[Rule]
@@ -57,6 +60,7 @@ class PlannedRun:
     stoppers: Sequence[Stopper] = ()
     rates: Callable[[Horizon], Rates] | None = None
     validates_every: int = 1
+    by_command: bool = False
 
 
 def simulate(run: PlannedRun) -> Preview:
@@ -127,7 +131,11 @@ class _Simulation:
             planned.append(course.planned_rate())
         ended = course is not None and bool(course.ends)
         if self._asked_steps and self.run.steps_per_epoch is None:
-            self.notes.append(f"steps in an epoch are not known: {ASSUMED_STEPS} assumed (--steps-per-epoch)")
+            option = "--steps-per-epoch" if self.run.by_command else "steps_per_epoch"
+            self.notes.append(f"steps in an epoch are not known: {ASSUMED_STEPS} assumed ({option})")
+        sizes = [rule.name for rule in self.run.rules if rule.sizes_batches]
+        if sizes and any(each.interval == "step" for each in planned):
+            self.notes.append(f"{sizes[0]}: other batch sizes make other numbers of steps, which isn't drawn")
         return Preview(
             tuple(planned),
             course.epochs if course is not None and ended else self.epochs,
@@ -143,7 +151,7 @@ class _Simulation:
 
     def steps(self, epochs: float) -> int:
         """Optimizer steps in so many epochs."""
-        steps = math.ceil(epochs * self._steps_per_epoch() - 1e-9)
+        steps = whole(epochs * self._steps_per_epoch())
         if steps > _MOST_STEPS:
             raise AnnealError("preview", f"{steps:,} steps are too many to play through; give fewer epochs or steps")
         return steps
@@ -151,7 +159,8 @@ class _Simulation:
     def _has_start(self, rule: Rule) -> bool:
         if rule.source.needs_start and rule.name not in self.run.starts:
             what = "begins at the value found in the model, which the preview doesn't see"
-            self.notes.append(f"{rule.name}: {what} (--start {rule.name}=VALUE)")
+            option = f"--start {rule.name}=VALUE" if self.run.by_command else f"start={{{rule.name!r}: ...}}"
+            self.notes.append(f"{rule.name}: {what} ({option})")
             return False
         return True
 
@@ -160,8 +169,9 @@ class _Simulation:
         start = self.run.starts.get(rule.name)
         lengths = Lengths(rule.name, rule.interval, self.horizon)
         curve = rule.source.build(lengths, float(start) if rule.source.needs_start and start is not None else None)
-        count = math.ceil(epochs - 1e-9) if rule.interval == "epoch" else self.steps(epochs)
-        marks = tuple(Mark(_turn(rule, at), kind) for at, kind in moments(curve, count))
+        count = whole(epochs) if rule.interval == "epoch" else self.steps(epochs)
+        turns = ((_turn(rule, at), kind) for at, kind in moments(curve, count))
+        marks = tuple(Mark(turn, kind) for turn, kind in turns if turn < count)
         return Planned(
             rule.name, rule.interval, lambda t: rounded(rule, curve(rule.due(t))), count, marks, words(curve)
         )
@@ -173,6 +183,8 @@ class _Course:
     def __init__(self, simulation: _Simulation, rules: Sequence[Rule], rates: Rates | None) -> None:
         run = simulation.run
         self._simulation, self._run, self._rules, self._rates = simulation, run, rules, rates
+        # Copies: they count, and a run may be played again.
+        self._stoppers = [replace(stopper) for stopper in run.stoppers]
         self.epochs: float = simulation.epochs
         self.ends = ""
         self.values: dict[str, list[Value]] = {rule.name: [] for rule in rules}
@@ -180,9 +192,16 @@ class _Course:
         self._marks: dict[str, list[Mark]] = {rule.name: [] for rule in rules}
         self._progress = {rule.name: Progress() for rule in rules}
         self._stopper = {rule.name: self._stopper_of(rule) for rule in rules if _reaction(rule).watches == "stopper"}
+        if rates is None or rates.plateau is None:
+            for rule in rules:
+                if _reaction(rule).watches == "lr":
+                    simulation.notes.append(f"{rule.name}: no ReduceLROnPlateau is to be seen, so it never moves")
 
     def play(self, *, react: bool) -> None:
-        count = math.ceil(self.epochs - 1e-9)
+        count = whole(self.epochs)
+        if count > _MOST_STEPS:
+            raise AnnealError("preview", f"{count:,} epochs are too many to play through; give fewer epochs")
+        last_step = self._simulation.steps(self.epochs) if self._rates is not None and self._rates.by_step else 0
         if react:
             self._find_metrics(count)
         fresh: dict[str, float] = {}
@@ -194,7 +213,8 @@ class _Course:
             for rule in self._rules:
                 self.values[rule.name].append(self._value(rule))
             if self._rates is not None:
-                steps = self._simulation.steps(1.0) if self._rates.by_step else 0
+                done = len(self._rates.values)
+                steps = min(self._simulation.steps(epoch + 1.0), last_step) - done if self._rates.by_step else 0
                 self._rates.train_epoch(steps)
             validates = (epoch + 1) % self._run.validates_every == 0
             fresh = self._seen(epoch) if validates and react else {}
@@ -218,7 +238,8 @@ class _Course:
         kind = next((type(s).__name__ for s in (self._rates.scheduler, self._rates.plateau) if s is not None), "")
         name = getattr(self._rates.scheduler, "shown_as", None) or kind or "constant"
         interval: Interval = "step" if self._rates.by_step else "epoch"
-        return Planned("learning rate", interval, lambda t: values[t], len(values), (), name)
+        marks = tuple(Mark(at, "restart") for at in takewhile(lambda at: at < len(values), self._rates.restarts()))
+        return Planned("learning rate", interval, lambda t: values[t], len(values), marks, name)
 
     # -- what is seen ---------------------------------------------------------------------------------------------
 
@@ -237,7 +258,7 @@ class _Course:
                         wanted[reaction.monitor] = "max"
                 elif getattr(trigger, "maximize", False):
                     wanted[reaction.monitor] = "max"
-        for stopper in self._run.stoppers:
+        for stopper in self._stoppers:
             wanted[stopper.monitor] = stopper.mode
         if self._rates is not None and self._rates.monitor:
             wanted.setdefault(self._rates.monitor, getattr(self._rates.plateau, "mode", "min"))
@@ -248,7 +269,8 @@ class _Course:
                 made_up: list[float | None] = [*plateau(count, mode=mode, thresholds=thresholds.get(name, ()))]
                 self.metrics[name] = made_up
                 course = "gets better for a third of the run, then stands still"
-                self._simulation.notes.append(f"{name} is made up: it {course} (--metric {name}=FILE.csv)")
+                option = f"--metric {name}=FILE.csv" if self._run.by_command else f"metrics={{{name!r}: [...]}}"
+                self._simulation.notes.append(f"{name} is made up: it {course} ({option})")
 
     def _seen(self, epoch: int) -> dict[str, float]:
         return {
@@ -296,10 +318,10 @@ class _Course:
 
     def _check_stoppers(self, fresh: Mapping[str, float], epoch: int) -> bool:
         """Let the stoppers look; whether the run ends here."""
-        for stopper in self._run.stoppers:
+        for stopper in self._stoppers:
             if stopper.monitor not in fresh:
                 continue
-            asked = stopper.asks
+            asked = stopper.ended
             by_patience = stopper.check(fresh[stopper.monitor])
             watching = [rule for rule in self._rules if self._stopper.get(rule.name) is stopper]
             extending = [rule for rule in watching if _reaction(rule).extend_training and self._has_next(rule)]
@@ -307,7 +329,7 @@ class _Course:
                 for rule in watching:
                     self._progress[rule.name] = replace(self._progress[rule.name], peak=stopper.wait_count)
                 stopper.take_back()
-        asking = next((stopper for stopper in self._run.stoppers if stopper.asks), None)
+        asking = next((stopper for stopper in self._stoppers if stopper.ended), None)
         if asking is None or epoch + 1 < self._run.min_epochs or epoch + 1 >= self.epochs:
             return False
         self.epochs = epoch + 1
@@ -321,7 +343,11 @@ class _Course:
 
     def _stopper_of(self, rule: Rule) -> Stopper | None:
         monitor = _reaction(rule).monitor
-        found = next((s for s in self._run.stoppers if monitor in (None, s.monitor)), None)
+        if monitor is None and len(self._stoppers) > 1:
+            monitors = ", ".join(stopper.monitor for stopper in self._stoppers)
+            what = f"missing; there are several EarlyStopping callbacks ({monitors}), say which is meant"
+            raise AnnealError(f"{rule.name}.monitor", what)
+        found = next((s for s in self._stoppers if monitor in (None, s.monitor)), None)
         if found is None:
             which = "" if monitor is None else f" that watches {monitor}"
             self._simulation.notes.append(f"{rule.name}: there is no EarlyStopping{which}, so it never moves")
@@ -329,7 +355,7 @@ class _Course:
 
 
 def moments(curve: Schedule, until: float) -> list[tuple[float, str]]:
-    """When a schedule restarts, and when another part of a sequence begins.
+    """When a schedule restarts, and when another part of a sequence begins; the first thousand of them.
 
     Example:
         >>> from lightning_anneal import Constant, Linear
@@ -340,7 +366,7 @@ def moments(curve: Schedule, until: float) -> list[tuple[float, str]]:
     found: list[tuple[float, str]] = []
     if isinstance(curve, WarmRestart):
         at: float = curve.next_event(0)
-        while at < until:
+        while at < until and len(found) < _MOST_MOMENTS:
             found.append((at, "restart"))
             at = curve.next_event(at)
     elif isinstance(curve, SequenceSchedule):
@@ -354,11 +380,21 @@ def moments(curve: Schedule, until: float) -> list[tuple[float, str]]:
     return found
 
 
+def whole(length: float) -> int:
+    """How many epochs (or steps) begin within a length; at least one.
+
+    Example:
+        >>> whole(2.5), whole(3.0000000001), whole(1e-300)
+        (3, 3, 1)
+    """
+    return max(math.ceil(length - 1e-9), 1)
+
+
 def rounded(rule: Rule, value: Value) -> Value:
     """A value as the rule writes it."""
     if isinstance(value, bool | str):
         return value
-    if rule.round or rule.path.split(".")[-1] in _WHOLE:
+    if rule.round or rule.path.split(".")[-1] in _ROUNDED:
         return math.floor(value + 0.5)
     return value
 

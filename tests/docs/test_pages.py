@@ -112,6 +112,7 @@ def test_the_gallery_has_every_schedule() -> None:
 
 # -- commands -----------------------------------------------------------------------------------------------------
 
+
 # What another part of the package is going to bring; to be taken out of here when it has.
 def commands() -> list[tuple[str, list[str]]]:
     """The words of each line of each bash block, by page."""
