@@ -103,6 +103,11 @@ LAYERS = {
     },
     "callback_configs": {"errors", ""},
     "lightning_cli": {"errors", "callback_configs", "config_files", "overrides", "optim", "terminal"},
+    "checking": {
+        *("errors", "checks", "clock", "schedules", "rules", "targets", "triggers", "horizons", "engine", "optim"),
+        *("lightning_cli", "preview", "terminal"),
+    },
+    "history": {"errors", "audit", "changes", "drawing", "preview", "terminal"},
     "search": {
         "drawing",
         "errors",

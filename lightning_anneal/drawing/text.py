@@ -31,13 +31,13 @@ def draw_text(
     Example:
         >>> print(draw_text([Panel("beta", (Trace([0, 1, 2, 3], [0, 1, 2, 2]),))], until=4, width=40, ascii_only=True))
         beta
-        2 |                  ''''''''''''''''''
+        2 |                  '''''''''''''''''''
           |
         1 |         ---------
           |
         0 |_________
-          +------------------------------------
-           0                 2                4  epoch
+          +------------------------------- epoch
+           0                 2                 4
     """
     width = min(max(width, _NARROWEST), _WIDEST)
     labels = [_labels(panel) for panel in panels]
@@ -51,8 +51,8 @@ def draw_text(
         lines += [f"{text:>{margin}} {bar}{row}".rstrip() for text, row in zip(texts, canvas, strict=True)]
         lines += [cut(line, width) for line in _reasons(panel, margin)]
     corner, dash = ("+", "-") if ascii_only else ("└", "─")
-    lines.append(" " * (margin + 1) + corner + dash * columns)
-    lines.append(" " * (margin + 2) + _axis(until, columns, x_label))
+    lines.append(" " * (margin + 1) + corner + dash * (columns - len(x_label) - 1) + f" {x_label}")
+    lines.append(" " * (margin + 2) + _axis(until, columns))
     return "\n".join(lines)
 
 
@@ -169,17 +169,16 @@ def _reasons(panel: Panel, margin: int) -> list[str]:
     return lines
 
 
-def _axis(until: float, columns: int, x_label: str) -> str:
-    """Round numbers under the time axis, so many that they don't touch, and what they count at its end."""
-    room = columns - len(x_label) - 2
-    text = [" "] * room
+def _axis(until: float, columns: int) -> str:
+    """Round numbers under the time axis, so many that they don't touch."""
+    text = [" "] * columns
     step = _round_step(until, max(columns // 12, 1))
     for i in range(math.floor(until / step + 1e-9) + 1):
         number = short(step * i)
-        begin = max(0, round((columns - 1) * step * i / until) - len(number) // 2) if i else 0
-        if begin + len(number) <= room:
-            text[begin : begin + len(number)] = number
-    return "".join(text) + f"  {x_label}"
+        at = round((columns - 1) * step * i / until)
+        begin = min(max(0, at - len(number) // 2) if i else 0, columns - len(number))
+        text[begin : begin + len(number)] = number
+    return "".join(text).rstrip()
 
 
 def _round_step(until: float, most: int) -> float:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import contextlib
 import sys
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,24 +66,32 @@ def _file_of(module: str, folders: list[str]) -> Path | None:
 
 
 def _read_class(node: ast.ClassDef, arguments: Mapping[str, Any]) -> ModelSource:
-    begin = next((f for f in node.body if isinstance(f, ast.FunctionDef) and f.name == "__init__"), None)
+    methods = {f.name: f for f in node.body if isinstance(f, ast.FunctionDef)}
+    begin = methods.get("__init__")
     known: dict[str, Any] = {} if begin is None else _defaults(begin)
     known = {**known, **{key: value for key, value in arguments.items() if key in known}}
-    # Where the code goes on to change an argument or an attribute, the source doesn't show its value.
-    changed = {name.id for name in ast.walk(node) if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store)}
+    body = [] if begin is None else begin.body
+    within = [] if begin is None else list(ast.walk(begin))
+    # Where the code goes on to change an argument, the source doesn't show its value.
+    changed = {name.id for name in within if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store)}
     known = {name: None if name in changed else value for name, value in known.items()}
-    assigned = [pair for statement in ast.walk(node) for pair in _assigned(statement)]
-    times = Counter(name for name, _ in assigned)
-    numbers: dict[str, Any] = {name: value for name, value in known.items() if name not in times}
-    for statement in [] if begin is None else begin.body:
+    attributes = {name for statement in ast.walk(node) for name, _ in _assigned(statement)}
+    numbers: dict[str, Any] = {name: value for name, value in known.items() if name not in attributes}
+    # The last assignment counts, if it is sure to be come to, and none of a method that fit calls later.
+    last: dict[str, ast.AST] = {}
+    for statement in sorted(within, key=lambda each: getattr(each, "lineno", 0)):
+        last.update({name: statement for name, _ in _assigned(statement)})
+    later = [each for name in ("setup", "configure_model") if name in methods for each in ast.walk(methods[name])]
+    unsure = {name for statement in later for name, _ in _assigned(statement)}
+    for statement in body:
         expression = statement.value if isinstance(statement, ast.Expr) else statement
         for name, value in _assigned(expression):
-            if times[name] == 1 and value is not None:
+            if last[name] is expression and name not in unsure and value is not None:
                 numbers[name] = known.get(value.id) if isinstance(value, ast.Name) else _number(value)
     plain = {k: float(v) for k, v in numbers.items() if isinstance(v, int | float) and not isinstance(v, bool)}
     bases = [base.attr if isinstance(base, ast.Attribute) else getattr(base, "id", "") for base in node.bases]
     whole = all(base in _FRAMEWORK for base in bases)
-    return ModelSource(node.name, frozenset([*known, *times]), plain, whole)
+    return ModelSource(node.name, frozenset([*known, *attributes]), plain, whole)
 
 
 def _defaults(function: ast.FunctionDef) -> dict[str, Any]:

@@ -43,7 +43,7 @@ class Stopper:
     ended: bool = False
     """Whether a stop has been asked for. The run's end may have to wait for ``min_epochs``, and comes then."""
     _by_value: bool = False
-    _best: float | None = None
+    best: float | None = None
 
     @property
     def asks(self) -> bool:
@@ -91,9 +91,9 @@ class Stopper:
             self._by_value = self.ended = True
             return False
         worse = value + self.min_delta if self.mode == "min" else value - self.min_delta
-        best = (math.inf if self.mode == "min" else -math.inf) if self._best is None else self._best
+        best = (math.inf if self.mode == "min" else -math.inf) if self.best is None else self.best
         if self._better(worse, best):
-            self._best, self.wait_count = value, 0
+            self.best, self.wait_count = value, 0
             return False
         self.wait_count += 1
         out_of_patience = self.wait_count >= self.patience

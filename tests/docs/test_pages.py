@@ -14,7 +14,7 @@ from lightning.pytorch import Trainer
 import lightning_anneal
 from docs.draw import schedule_of, sections
 from lightning_anneal import BetaScheduleCallback, HyperParamSearch
-from lightning_anneal.cli import _OVERVIEW
+from lightning_anneal.cli import _OVERVIEW, main
 from lightning_anneal.clock import Lengths
 from lightning_anneal.config import _COMMON, read_rules
 from lightning_anneal.recipes import ANY_RUN
@@ -82,6 +82,39 @@ def test_every_block_is_of_a_known_kind() -> None:
     for page in PAGES:
         opened = re.findall(r"^```(.*)$", page.read_text(), re.MULTILINE)[::2]
         assert {kind for kind in opened if not kind.startswith(("text ", "{"))} <= kinds, page
+
+
+# -- what check prints --------------------------------------------------------------------------------------------
+
+
+def test_what_check_prints_is_what_the_page_shows(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (DOCS / "howto" / "preview.md").read_text()
+    [shown] = re.findall(r"```text check\n(.*?)```", page, re.DOTALL)
+    monkeypatch.chdir(DOCS.parent)
+    assert main(["check", "configs/warm_restart.yaml"]) == 0
+    assert capsys.readouterr().out == shown
+
+
+@pytest.mark.parametrize(
+    ("settings", "warning"),
+    [
+        ({"strategy": "cyclical", "cycle_length": 80, "min_value": 0, "max_value": 1}, "a cycle of 80"),
+        ({"strategy": "linear", "start_value": 0, "end_value": 1, "total_steps": 80}, "its 80 epochs"),
+        ({"strategy": "linear", "start_value": 0, "end_value": 1, "total_steps": 6}, "stands still after 6"),
+    ],
+)
+def test_warnings_that_the_page_shows(settings: dict[str, Any], warning: str) -> None:
+    from lightning_anneal.checking.command import check
+    from lightning_anneal.preview.run_config import read_run
+
+    page = (DOCS / "howto" / "preview.md").read_text()
+    arguments = {"annealing_params": {"beta": settings}}
+    callback = {"class_path": "lightning_anneal.HyperparamAnnealingCallback", "init_args": arguments}
+    [told] = check(read_run({"trainer": {"max_epochs": 60, "callbacks": [callback]}}))[1]
+    assert warning in told
+    assert f"| `{told}` |" in page
 
 
 # -- the gallery --------------------------------------------------------------------------------------------------

@@ -26,26 +26,26 @@ def panel(*values: float, **more: Any) -> Panel:
 def test_a_jump_in_ascii() -> None:
     assert drawn(panel(0, 0, 1, 1)) == [
         "a",
-        "  1 |                 '''''''''''''''''",
+        "  1 |                 ''''''''''''''''''",
         "    |",
         "0.5 |",
         "    |",
         "  0 |_________________",
-        "    +----------------------------------",
-        "     0               2                4  epoch",
+        "    +----------------------------- epoch",
+        "     0                2                4",
     ]
 
 
 def test_a_jump_in_braille() -> None:
     assert drawn(panel(0, 0, 1, 1), ascii_only=False) == [
         "a",
-        "  1 │                 ⡏⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉",
-        "    │                 ⡇",
-        "0.5 │                 ⡇",
-        "    │                 ⡇",
-        "  0 │⣀⣀⣀⣀⣀⣀⣀⣀⣀⣀⣀⣀⣀⣀⣀⣀⣀⡇",
-        "    └──────────────────────────────────",
-        "     0               2                4  epoch",
+        "  1 │                 ⢸⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉⠉",
+        "    │                 ⢸",
+        "0.5 │                 ⢸",
+        "    │                 ⢸",
+        "  0 │⣀⣀⣀⣀⣀⣀⣀⣀⣀⣀⣀⣀⣀⣀⣀⣀⣀⣸",
+        "    └───────────────────────────── epoch",
+        "     0                2                4",
     ]
 
 
@@ -53,7 +53,7 @@ def test_a_constant_stands_in_the_middle() -> None:
     assert drawn(panel(3.0, 3.0, 3.0, 3.0))[1:6] == [
         "  |",
         "  |",
-        "3 |------------------------------------",
+        "3 |-------------------------------------",
         "  |",
         "  |",
     ]
@@ -77,7 +77,7 @@ def test_words_are_the_labels() -> None:
 def test_marks(ascii_only: bool, sign: str, kind: str) -> None:
     rows = drawn(panel(0, 0, 0, 1, marks=(Mark(2, kind),)), ascii_only=ascii_only)
     columns = [row.index(sign) for row in rows[1:5] if sign in row]
-    # 35 or 34 columns of the canvas, of which the middle one is where 2 of 4 is.
+    # 35 columns of the canvas, of which the middle one is where 2 of 4 is.
     assert columns == [22] * 4
 
 
@@ -94,10 +94,9 @@ def test_several_panels_share_an_axis() -> None:
     assert rows[0] == "a"
     assert rows[6] == "other"
     assert len(rows) == 14
-    assert {row.index("|") for row in rows if "|" in row} == {6}
+    assert {row.index("|") for row in rows if "|" in row} == {9}
 
 
-@pytest.mark.xfail(strict=True, reason="four digits of each, however near the two are")
 def test_the_two_ends_of_an_axis_differ() -> None:
     rows = drawn(panel(100000.0, 100001.0), until=2)
     assert rows[1].split("|")[0] != rows[5].split("|")[0]
@@ -129,9 +128,6 @@ def test_any_values(name: str, ascii_only: bool) -> None:
     assert all(row.isascii() for row in rows) or not ascii_only
 
 
-@pytest.mark.xfail(
-    strict=True, raises=ValueError, reason="_share comes to NaN where high - low, or high / low, is infinite"
-)
 @pytest.mark.parametrize("values", [(-1.7e308, 1.7e308), (5e-324, 1e308)])
 def test_values_as_far_apart_as_floats_go(values: tuple[float, float]) -> None:
     assert len(drawn(panel(*values))) == 8
@@ -147,19 +143,15 @@ def test_the_canvas_is_as_wide_as_it_may_be(name: str) -> None:
         for ascii_only in (True, False):
             rows = drawn(PANELS[name], until=7, width=width, ascii_only=ascii_only)
             assert max(map(len, rows[1:-1])) <= room
-            assert len(rows[-2]) == room - 1
+            assert len(rows[-2]) == room
 
 
-@pytest.mark.xfail(
-    strict=True, reason="'  epoch' stands behind the axis, beyond the width (draw_text leaves it no room)"
-)
 @pytest.mark.parametrize("until", [4, 30, 60, 1000])
 def test_the_axis_is_no_wider(until: float) -> None:
     for width in range(40, 121):
         assert max(map(len, drawn(panel(0, 1), until=until, width=width))) <= width
 
 
-@pytest.mark.xfail(strict=True, reason="names, reasons and notes are not cut at the width")
 def test_a_preview_is_no_wider() -> None:
     rules = {
         "optimizer.param_groups.the_head_of_the_network.weight_decay": on("early_stopper_half_patience"),
@@ -168,12 +160,12 @@ def test_a_preview_is_no_wider() -> None:
     preview = HyperparamAnnealingCallback(rules).preview(20, early_stopping={"monitor": "val_loss", "patience": 4})
     for width in (40, 60, 80):
         lines = preview.text(width).splitlines()
-        assert all(len(line) <= width for line in lines if not line.rstrip().endswith("epoch"))
+        assert all(len(line) <= width for line in lines)
 
 
 def test_the_axis_has_round_numbers() -> None:
     def numbers(until: float, width: int) -> list[str]:
-        return drawn(panel(0, 1), until=until, width=width)[-1].split()[:-1]
+        return drawn(panel(0, 1), until=until, width=width)[-1].split()
 
     assert numbers(60, 80) == ["0", "10", "20", "30", "40", "50", "60"]
     assert numbers(29, 80) == ["0", "5", "10", "15", "20", "25"]
@@ -193,8 +185,8 @@ def test_short(value: float, text: str) -> None:
 def test_two_lines_in_a_panel() -> None:
     two = Panel("a", (Trace([0, 4], [0.0, 0.0], "low"), Trace([0, 4], [1.0, 1.0], "high")))
     rows = drawn(two)
-    assert rows[1] == "  1 |" + "'" * 34
-    assert rows[5] == "  0 |" + "_" * 34
+    assert rows[1] == "  1 |" + "'" * 35
+    assert rows[5] == "  0 |" + "_" * 35
 
 
 def test_a_preview_prints_itself() -> None:
@@ -213,4 +205,4 @@ def test_by_step_and_by_epoch_have_one_axis() -> None:
     # Both are at their end from epoch 2 on, which is the middle.
     tops = [lines[1], lines[7]]
     assert [top.rstrip().count("'") >= 27 for top in tops] == [True, True]
-    assert lines[-1].split() == ["0", "1", "2", "3", "4", "epoch"]
+    assert lines[-1].split() == ["0", "1", "2", "3", "4"]

@@ -118,9 +118,6 @@ def test_files(write: Callable[..., str], tmp_path: Path, ending: str, begins: b
     assert path.read_bytes().startswith(begins)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="matplotlib adds .png to a name without an ending; the name that is told has none"
-)
 def test_the_file_that_is_told_is_there(write: Callable[..., str], tmp_path: Path, capsys: Capture) -> None:
     assert main(["preview", write(annealing(a=LINEAR)), "-o", str(tmp_path / "preview")]) in (0, 2)
     told = capsys.readouterr().out.strip()
@@ -157,10 +154,8 @@ def test_starts(write: Callable[..., str], capsys: Capture) -> None:
     assert main(["preview", write(annealing(**{"net.p": settings})), "--csv", "--start", "net.p=2"]) == 0
     assert capsys.readouterr().out.splitlines()[1:] == ["0,2.0", "1,2.5", "2,3.0", "3,3.5"]
     assert main(["preview", write(annealing(**{"net.p": settings}))]) == 0
-    assert (
-        capsys.readouterr().out
-        == "net.p: begins at the value found in the model, which the preview doesn't see (--start net.p=VALUE)\n"
-    )
+    note = "net.p: begins at the value found in the model, which the preview doesn't see (--start net.p=VALUE)"
+    assert capsys.readouterr().out.split() == note.split()  # in lines that are no wider than the terminal
 
 
 def test_a_start_from_the_model(tmp_path: Path, capsys: Capture) -> None:
@@ -176,10 +171,6 @@ def test_a_start_from_the_model(tmp_path: Path, capsys: Capture) -> None:
         assert capsys.readouterr().out.splitlines()[1] == f"0,{first}"
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="start_of takes an argument of the model for the attribute of its name, whatever its source says",
-)
 def test_an_argument_is_no_attribute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     (tmp_path / "halved.py").write_text("class Model:\n    def __init__(self, beta=1.0):\n        self.beta = 0.5\n")
     config = {
@@ -238,15 +229,11 @@ def test_annealing_params_alone(tmp_path: Path, capsys: Capture) -> None:
 @pytest.mark.parametrize(
     "path", ["lightning_anneal.callbacks.annealing.HyperparamAnnealingCallback", "HyperparamAnnealingCallback"]
 )
-@pytest.mark.xfail(strict=True, reason="only lightning_anneal.NAME is known, where LightningCLI takes these as well")
 def test_other_class_paths(write: Callable[..., str], path: str, capsys: Capture) -> None:
     assert main(["preview", write({**annealing(a=LINEAR), "class_path": path}), "--csv"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "3,3.0"
 
 
-@pytest.mark.xfail(
-    strict=True, reason="_training looks for the file in the working directory; from_config beside the config"
-)
 def test_a_training_config_that_names_a_file(tmp_path: Path, capsys: Capture) -> None:
     (tmp_path / "weights.json").write_text(
         json.dumps(
@@ -292,9 +279,9 @@ NO_STEPS = ["--steps-per-epoch", "0"]
         (["--start", "a"], "error: --start: write --start NAME=VALUE, got 'a'"),
         (["--start", "aa=1"], "error: --start: unknown parameter 'aa'; did you mean 'a'?"),
         (["--start", "a=x"], "error: --start a: must be a number, got 'x'"),
-        (["--width", "wide"], "error: argument --width: invalid int value: 'wide' (preview --help tells the options)"),
-        (["--wdith", "3"], "error: unrecognized arguments: --wdith 3 (preview --help tells the options)"),
-        (["--epochs"], "error: argument --epochs: expected one argument (preview --help tells the options)"),
+        (["--width", "wide"], "error: argument --width: invalid int value: 'wide' (--help tells the options)"),
+        (["--wdith", "3"], "error: unrecognized arguments: --wdith 3 (--help tells the options)"),
+        (["--epochs"], "error: argument --epochs: expected one argument (--help tells the options)"),
         (["--set"], "error: --set: write --set PATH=VALUE"),
         (["--set", "trainer.max_epoch=1", "--set=no.a=1"], "error: --set: the config has no 'no'; known: trainer"),
     ],
@@ -305,11 +292,6 @@ def test_mistakes_on_the_command_line(
     assert refused([write(annealing(a=LINEAR)), *options], capsys) == line
 
 
-NO_ENDING = pytest.mark.xfail(
-    strict=True, reason="matplotlib adds .png to a name without an ending, and writes a file beside it"
-)
-
-
 @pytest.mark.parametrize(
     "output",
     [
@@ -317,7 +299,7 @@ NO_ENDING = pytest.mark.xfail(
         "no/such/folder/preview.png",
         "no/such/folder/preview.csv",
         "/proc/preview.png",
-        *(pytest.param(output, marks=NO_ENDING) for output in ("", "folder", "folder/")),
+        *(pytest.param(output) for output in ("", "folder", "folder/")),
     ],
 )
 def test_files_that_cannot_be_written(
@@ -326,14 +308,12 @@ def test_files_that_cannot_be_written(
     (tmp_path / "folder").mkdir()
     monkeypatch.chdir(tmp_path)
     line = refused([write(annealing(a=LINEAR)), "-o", output], capsys)
-    assert "can't be written" in line
+    assert "can't be written" in line or "needs an ending that says what it is" in line
 
 
 def test_a_config_that_cannot_be_read(tmp_path: Path, capsys: Capture) -> None:
     assert refused(["no.yaml"], capsys) == "error: CONFIG: no such file 'no.yaml'"
-    assert (
-        refused([], capsys) == "error: the following arguments are required: CONFIG (preview --help tells the options)"
-    )
+    assert refused([], capsys) == "error: the following arguments are required: CONFIG (--help tells the options)"
     path = tmp_path / "broken.yaml"
     for content in (b"a: [1", b"a: b: c", b"\xff\xfe\x00", b"a: *b", b"\t- x", b"? : ?\n: :", b"{" * 300):
         path.write_bytes(content)
@@ -381,9 +361,6 @@ def test_several_mistakes(write: Callable[..., str], capsys: Capture) -> None:
     assert line.startswith("error: a.strategy: unknown strategy 'cosin'; did you mean 'cosine'? (2 more")
 
 
-@pytest.mark.xfail(
-    strict=True, reason="several mistakes are told with 'lightning-anneal check', a command that isn't there"
-)
 def test_the_command_that_is_named_is_there(write: Callable[..., str], capsys: Capture) -> None:
     line = refused([write(annealing(a={"strategy": "cosin"}, b=3))], capsys)
     main(["--help"])
@@ -391,7 +368,6 @@ def test_the_command_that_is_named_is_there(write: Callable[..., str], capsys: C
     assert f"\n{named}" in capsys.readouterr().out
 
 
-@pytest.mark.xfail(strict=True, reason="a misspelled callback of this package is passed over as somebody else's")
 def test_a_misspelled_callback(write: Callable[..., str], capsys: Capture) -> None:
     wrong = {"class_path": "lightning_anneal.BetaScheduleCalback", "init_args": {}}
     assert "did you mean 'BetaScheduleCallback'" in refused([write(annealing(a=LINEAR), wrong)], capsys)
@@ -524,10 +500,7 @@ FINE = [
     "where",
     [
         *FINE,
-        *(
-            pytest.param(where, marks=pytest.mark.xfail(strict=True, reason=reason))
-            for where, reason in MISREAD.items()
-        ),
+        *(pytest.param(where) for where, reason in MISREAD.items()),
     ],
 )
 def test_junk_in_this_place(where: str, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
@@ -551,11 +524,6 @@ def limited(arguments: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", LIMITED, "preview", *arguments], capture_output=True, text=True)
 
 
-HANGS = pytest.mark.xfail(
-    strict=True, reason="the number of epochs has no limit as steps have: all are played, or marked"
-)
-
-
 @pytest.mark.parametrize(
     ("trainer", "rule"),
     [
@@ -568,10 +536,10 @@ HANGS = pytest.mark.xfail(
         pytest.param(
             {"max_epochs": 10**9},
             {"strategy": "warm_restart", "base": LINEAR, "restart_interval": 5},
-            marks=[HANGS, pytest.mark.slow],
+            marks=pytest.mark.slow,
         ),
         pytest.param(
-            {"max_epochs": 10**9}, on("metric_below", monitor="val_loss", threshold=1), marks=[HANGS, pytest.mark.slow]
+            {"max_epochs": 10**9}, on("metric_below", monitor="val_loss", threshold=1), marks=pytest.mark.slow
         ),
     ],
 )
@@ -585,7 +553,6 @@ def test_huge_runs(write: Callable[..., str], trainer: Any, rule: Any) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=True, reason="read_metric makes a list as long as the greatest epoch in the file")
 def test_a_metric_of_a_huge_epoch(write: Callable[..., str], tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text("epoch,m\n0,1\n1000000000000,2\n")
     run = limited([write(annealing(a=LINEAR)), "--metric", f"m={tmp_path / 'm.csv'}"])
@@ -598,9 +565,6 @@ def test_a_metric_of_a_huge_epoch(write: Callable[..., str], tmp_path: Path) -> 
     [
         pytest.param(
             value,
-            marks=pytest.mark.xfail(
-                strict=True, reason="so short a run has no epoch, and a line of it has a time without a value"
-            ),
         )
         for value in ("1e-320",)
     ]
@@ -701,7 +665,6 @@ def test_a_terminal_of_utf8() -> None:
 
 
 @pytest.mark.parametrize("options", [[], ["--csv"]])
-@pytest.mark.xfail(strict=True, reason="a name that the terminal's encoding lacks ends in a UnicodeEncodeError")
 def test_names_that_ascii_lacks(write: Callable[..., str], options: list[str]) -> None:
     run = piped([write(annealing(β=LINEAR)), *options], PYTHONIOENCODING="ascii")
     assert b"Traceback" not in run.stderr

@@ -120,8 +120,7 @@ FALLING = [5.0, 4.0, 4.0, 4.0, 4.0, 3.0, 3.0, 3.0, 3.0, 3.0, 3.0, 3.0]
 PLATEAU = {**SGD, "scheduler": "ReduceLROnPlateau", "scheduler_kwargs": {"factor": 0.5, "patience": 1}}
 
 
-@pytest.mark.parametrize("frequency", [1, pytest.param(2, marks=pytest.mark.xfail(
-    strict=True, reason="frequency of a ReduceLROnPlateau is not looked at: Rates.end_epoch steps it in every epoch"))])  # fmt: skip
+@pytest.mark.parametrize("frequency", [1, pytest.param(2)])  # fmt: skip
 def test_a_plateau_by_epoch(tmp_path: Path, frequency: int) -> None:
     optim = {**PLATEAU, "scheduler_configs": {"frequency": frequency}}
     module, preview = both(tmp_path, optim, FALLING, max_epochs=12)
@@ -143,10 +142,6 @@ def test_a_warm_up_before_a_plateau(tmp_path: Path, interval: str) -> None:
     assert preview["learning rate"] == (module.steps("lr") if interval == "step" else module.epochs("lr"))
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="the last epoch is played to its end (_Course.play: steps(1.0)): more values than steps, and OneCycleLR raises",
-)
 @pytest.mark.parametrize("scheduler", ["OneCycleLR", "LinearLR"])
 def test_max_steps_inside_an_epoch(tmp_path: Path, scheduler: str) -> None:
     optim = {**SGD, "scheduler": scheduler, "scheduler_configs": {"interval": "step"}}
@@ -175,7 +170,6 @@ def test_a_learning_rate_beside_optim(where: dict[str, float], rate: float) -> N
     assert previewed(config, Path())["learning rate"] == [rate, rate]
 
 
-@pytest.mark.xfail(strict=True, reason="the restarts of a learning rate get no marks: planned_rate gives none")
 @pytest.mark.parametrize(
     "settings", [OWN, {"scheduler": "CosineAnnealingWarmRestarts", "scheduler_kwargs": {"T_0": 2}}]
 )
@@ -237,9 +231,6 @@ def test_a_whole_config_through_lightnings_cli(tmp_path: Path, monkeypatch: pyte
     assert preview.epochs == len(module.epochs("b"))
 
 
-@pytest.mark.xfail(
-    strict=True, reason="start_of takes optimizer_kwargs for every group, whatever the group's own options"
-)
 def test_groups_have_values_of_their_own(tmp_path: Path) -> None:
     optim = {
         "optimizer": "SGD", "learning_rate": 0.5, "optimizer_kwargs": {"weight_decay": 0.25},
