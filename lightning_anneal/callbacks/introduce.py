@@ -17,8 +17,8 @@ from lightning_anneal.engine import Engine
 from lightning_anneal.errors import AnnealError
 from lightning_anneal.lightnings import LightningModule, Trainer
 from lightning_anneal.lines import Line
+from lightning_anneal.preview.moments import moments, words
 from lightning_anneal.preview.planned import Planned, Preview
-from lightning_anneal.preview.simulate import moments, words
 from lightning_anneal.run_length import horizon_of
 
 _LOSSES = {"KL": r"(?i)^(?!.*weight).*kl", "reconstruction": r"(?i).*recon"}

@@ -14,9 +14,10 @@ from lightning_anneal.clock import Horizon
 from lightning_anneal.errors import AnnealError
 from lightning_anneal.optim.advice import doubts
 from lightning_anneal.preview.command import Parser, model_source, planned_run, read_overridden, take_words
+from lightning_anneal.preview.moments import moments, words
+from lightning_anneal.preview.planned_run import PlannedRun
 from lightning_anneal.preview.rates import Rates
 from lightning_anneal.preview.run_config import RunConfig, read_run
-from lightning_anneal.preview.simulate import PlannedRun, moments, words
 from lightning_anneal.terminal import say, say_error, show
 from lightning_anneal.triggers.reaction import Reaction
 from lightning_anneal.triggers.responses import Multiply, NextGreater, NextOf

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from lightning_anneal.checks import Value
 from lightning_anneal.clock import Horizon, Lengths
 from lightning_anneal.errors import AnnealError
-from lightning_anneal.preview.simulate import ASSUMED_STEPS, PlannedRun
+from lightning_anneal.preview.planned_run import ASSUMED_STEPS, PlannedRun
 from lightning_anneal.rules import Rule
 from lightning_anneal.schedules import Schedule
 from lightning_anneal.targets.ranges import check_range

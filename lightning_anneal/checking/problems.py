@@ -11,9 +11,9 @@ from lightning_anneal.errors import AnnealError, quote, suggestion
 from lightning_anneal.horizons import HORIZON_POLICIES
 from lightning_anneal.optim.configure import configure_optimizers
 from lightning_anneal.optim.groups import check_groups
+from lightning_anneal.preview.planned_run import PlannedRun
 from lightning_anneal.preview.rates import Rates
 from lightning_anneal.preview.run_config import AnnealingCallback, RunConfig
-from lightning_anneal.preview.simulate import PlannedRun
 from lightning_anneal.rules import Rule
 from lightning_anneal.triggers.reaction import Reaction
 

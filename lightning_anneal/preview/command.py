@@ -15,8 +15,9 @@ from lightning_anneal.errors import AnnealError, quote, suggestion
 from lightning_anneal.preview.metrics import read_metric
 from lightning_anneal.preview.model_source import ModelSource, read_source
 from lightning_anneal.preview.planned import Preview
+from lightning_anneal.preview.planned_run import PlannedRun
 from lightning_anneal.preview.run_config import RunConfig, place_of, read_run
-from lightning_anneal.preview.simulate import PlannedRun, simulate
+from lightning_anneal.preview.simulate import simulate
 from lightning_anneal.terminal import say, say_error, show
 
 _USAGE_ERROR = 2

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from lightning_anneal import Cosine, Cyclical, Exponential, HyperparamAnnealingCallback, Sigmoid
-from lightning_anneal.preview.simulate import PlannedRun, simulate
+from lightning_anneal.preview.planned_run import PlannedRun
+from lightning_anneal.preview.simulate import simulate
 from tests.followed import on
 
 CURVES: dict[str, Any] = {

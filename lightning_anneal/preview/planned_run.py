@@ -1,0 +1,72 @@
+"""All that a preview knows of a run before it is played."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from lightning_anneal.checks import Value
+from lightning_anneal.clock import Horizon
+from lightning_anneal.preview.stopping import Stopper
+from lightning_anneal.rules import Rule
+
+if TYPE_CHECKING:
+    from lightning_anneal.preview.rates import Rates
+
+ASSUMED_STEPS = 100
+"""Optimizer steps in an epoch where nothing says how many there are."""
+MOST_STEPS = 1_000_000
+"""A run with more steps, or epochs, is not played through."""
+_ROUNDED = ("batch_size", "accumulate_grad_batches")
+
+
+@dataclass
+class PlannedRun:
+    """All that a preview knows of a run.
+
+    Args:
+        rules: What is annealed.
+        max_epochs: The planned number of epochs.
+        max_steps: The planned number of optimizer steps.
+        steps_per_epoch: Optimizer steps in an epoch.
+        min_epochs: Epochs that EarlyStopping can't cut off.
+        starts: The values found, by parameter.
+        metrics: By name, the value after each epoch; ``None`` where there is none.
+        stoppers: The run's EarlyStoppings.
+        rates: Makes the learning rate, given the horizon; ``None`` for a run that shows none.
+        validates_every: Epochs from one validation to the next.
+        by_command: Whether notes name the options of the command, or the arguments in Python.
+    """
+
+    rules: Sequence[Rule]
+    max_epochs: float | None = None
+    max_steps: float | None = None
+    steps_per_epoch: float | None = None
+    min_epochs: int = 0
+    starts: Mapping[str, Value] = field(default_factory=dict)
+    metrics: Mapping[str, Sequence[float | None]] = field(default_factory=dict)
+    stoppers: Sequence[Stopper] = ()
+    rates: Callable[[Horizon], Rates] | None = None
+    validates_every: int = 1
+    by_command: bool = False
+
+
+def whole(length: float) -> int:
+    """How many epochs (or steps) begin within a length; at least one.
+
+    Example:
+        >>> whole(2.5), whole(3.0000000001), whole(1e-300)
+        (3, 3, 1)
+    """
+    return max(math.ceil(length - 1e-9), 1)
+
+
+def rounded(rule: Rule, value: Value) -> Value:
+    """A value as the rule writes it."""
+    if isinstance(value, bool | str):
+        return value
+    if rule.round or rule.path.split(".")[-1] in _ROUNDED:
+        return math.floor(value + 0.5)
+    return value
