@@ -117,7 +117,7 @@ def test_the_command(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert main(["plot", str(run), "--text", "--metrics", "val_loss"]) == 0
     text = capsys.readouterr().out
     assert "early_stopper_half_patience (2 of 4)" in text
-    assert text.rstrip().endswith("epoch")
+    assert text.splitlines()[-2].endswith(" epoch")
 
 
 def test_a_mistake_in_the_plan_is_told(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
