@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import shlex
 from pathlib import Path
@@ -46,6 +47,8 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     given = Trainer.__init__
 
+    # With its signature, which the search reads arguments from and keeps.
+    @functools.wraps(given)
     def cut(self: Trainer, **options: Any) -> None:
         shown = {"accelerator": "cpu", "enable_progress_bar": False, "logger": False}
         given(self, **{**options, **shown, "max_epochs": min(2, options.get("max_epochs", 2))})
