@@ -109,10 +109,10 @@ def _read(file: Path) -> list[Row]:
     """The rows of a file; one that a killed process left unfinished is none."""
     if not file.is_file():
         return []
-    with file.open(newline="") as lines:
+    with file.open(newline="", encoding="utf-8", errors="replace") as lines:
         whole = [line for line in lines if line.endswith("\n")]
     rows = [row for row in csv.reader(whole) if len(row) == len(_COLUMNS)]
-    return [row for row in rows if row[0].isdigit() and row[1].isdigit()]
+    return [row for row in rows if row[0].isdecimal() and row[1].isdecimal()]
 
 
 def _append(file: Path, row: Row) -> None:

@@ -38,8 +38,11 @@ def add_picture(trainer: Trainer, tag: str, figure: Figure, step: int) -> None:
     import numpy as np
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+    from lightning_anneal.drawing.figure import quiet
+
     canvas: Any = FigureCanvasAgg(figure)
-    canvas.draw()
+    with quiet():
+        canvas.draw()
     pixels = np.asarray(canvas.buffer_rgba())[..., :3]
     for logger in loggers_of(trainer):
         logger.experiment.add_image(tag, pixels, global_step=step, dataformats="HWC")

@@ -81,6 +81,8 @@ class BetaScheduleCallback(RuleCallback):
         )
         self._hierarchical = len(rules) > 1
         self._settings = {"type": beta_scheduler_type.lower(), **plain("beta", beta_scheduler_params or {})}
+        if eval_beta is not None:
+            self._settings["eval_beta"] = float(eval_beta)
         super().__init__(rules, name, prog_bar, on_horizon_change)
 
     @classmethod

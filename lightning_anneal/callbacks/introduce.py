@@ -5,22 +5,28 @@ Each is one for all annealing callbacks of a Trainer: TensorBoard takes one layo
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+from lightning.pytorch.utilities import rank_zero_warn
+
 from lightning_anneal import tensorboard
+from lightning_anneal.beta_rules import WEIGHTS
 from lightning_anneal.clock import Horizon
 from lightning_anneal.drawing.panels import Mark
 from lightning_anneal.engine import Engine
-from lightning_anneal.errors import AnnealError
 from lightning_anneal.lightnings import LightningModule, Trainer
 from lightning_anneal.lines import Line
-from lightning_anneal.preview.moments import moments, words
+from lightning_anneal.preview.moments import has_function, moments, words
 from lightning_anneal.preview.planned import Planned, Preview
 from lightning_anneal.run_length import horizon_of
 
+_MOST_PANELS = 24
+_BETAS = ("beta", "kl_weight", *WEIGHTS)
 _LOSSES = {"KL": r"(?i)^(?!.*weight).*kl", "reconstruction": r"(?i).*recon"}
 """The terms of a VAE's loss, as people call them in their tags."""
 
@@ -38,6 +44,11 @@ class Annealing(Protocol):
         """What it was given, by parameter."""
         ...
 
+    @property
+    def state_key(self) -> str:
+        """Which of the Trainer's callbacks it is."""
+        ...
+
     def tag(self, name: str) -> str:
         """The tag that a parameter is logged under."""
         ...
@@ -46,21 +57,43 @@ class Annealing(Protocol):
 def log_settings(trainer: Trainer, module: LightningModule, callbacks: Sequence[Annealing]) -> None:
     """Log the settings as hyperparameters, for TensorBoard together with those of the module and the data.
 
-    Before Lightning logs its own.
+    Before Lightning logs its own. No run ends because a logger doesn't take them.
     """
     settings: dict[str, Any] = {}
     for callback in callbacks:
-        settings.update(callback.settings)
-    for logger in trainer.loggers:
-        if logger not in tensorboard.loggers_of(trainer):
-            logger.log_hyperparams({"annealing": tensorboard.flat(settings)})
+        for name, value in callback.settings.items():
+            # Two callbacks may have a parameter of the same name.
+            settings[name if name not in settings else f"{callback.state_key}.{name}"] = value
+    others = [logger for logger in trainer.loggers if logger not in tensorboard.loggers_of(trainer)]
+    for logger in others:
+        _without_harm(type(logger).__name__, lambda at: _log_to(at, settings), logger)
     # What Lightning is about to log, if it was told to.
     homes: list[Any] = [module, getattr(trainer, "datamodule", None)]
-    own = [home.hparams_initial for home in homes if home is not None and getattr(home, "_log_hyperparams", False)]
-    values = {key: value for hparams in own for key, value in hparams.items() if key != "_class_path"}
-    tensorboard.add_hyperparameters(
-        trainer, tensorboard.flat({**values, "annealing": settings}), sorted(_watched(trainer))
-    )
+
+    def log_hparams(_: Any) -> None:
+        own = [home.hparams_initial for home in homes if home is not None and getattr(home, "_log_hyperparams", False)]
+        values = {key: value for hparams in own for key, value in hparams.items() if key != "_class_path"}
+        told = {**tensorboard.flat(values), **tensorboard.flat({"annealing": settings})}
+        tensorboard.add_hyperparameters(trainer, told, sorted(_watched(trainer)))
+
+    if tensorboard.loggers_of(trainer):
+        _without_harm("TensorBoardLogger", log_hparams, None)
+
+
+def _log_to(logger: Any, settings: Mapping[str, Any]) -> None:
+    # A logger need not have a place for them.
+    with contextlib.suppress(NotImplementedError):
+        if callable(getattr(logger, "log_hyperparams", None)):
+            logger.log_hyperparams({"annealing": tensorboard.flat(settings)})
+
+
+def _without_harm(what: str, do: Callable[[Any], None], argument: Any) -> None:
+    """Do what is nice to have; where that can't be, say so and go on."""
+    try:
+        do(argument)
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:120]
+        rank_zero_warn(f"{what} can't show what is annealed ({reason}); the run goes on without")
 
 
 def _watched(trainer: Trainer) -> set[str]:
@@ -72,20 +105,21 @@ def _watched(trainer: Trainer) -> set[str]:
 
 
 def log_plan(trainer: Trainer, callbacks: Sequence[Annealing], step: int) -> None:
-    """Arrange TensorBoard's charts, and put a picture of the schedules beside them."""
+    """Arrange TensorBoard's charts, and put a picture of the schedules beside them, if matplotlib is there."""
     if not tensorboard.loggers_of(trainer):
         return
     tensorboard.add_layout(trainer, layout(callbacks))
+    if importlib.util.find_spec("matplotlib") is None:
+        return
     horizon = horizon_of(trainer)
     for tag, engines in _by_tag(callbacks).items():
         preview = planned(engines, horizon)
-        if preview is None or not preview.parameters:
-            continue
-        try:
-            figure = preview.figure
-        except AnnealError:  # no matplotlib: the numbers are there
-            return
-        tensorboard.add_picture(trainer, tag, figure, step)
+        if preview is not None and preview.parameters:
+
+            def draw(tag: str, preview: Preview = preview) -> None:
+                tensorboard.add_picture(trainer, tag, preview.figure, step)
+
+            _without_harm("TensorBoard", draw, tag)
 
 
 def layout(callbacks: Sequence[Annealing]) -> tensorboard.Layout:
@@ -98,7 +132,7 @@ def layout(callbacks: Sequence[Annealing]) -> tensorboard.Layout:
             charts = found.setdefault(category, {})
             if category == "Annealing":
                 charts[name] = _chart(tag)
-        betas = [tag for tag in tags.values() if not tag.startswith("Annealing/")]
+        betas = [tag for name, tag in tags.items() if name.rpartition(".")[2] in _BETAS]
         if betas:
             category = betas[0].partition("/")[0]
             title = "both KL weights" if len(betas) > 1 else "beta"
@@ -124,7 +158,8 @@ def _by_tag(callbacks: Sequence[Annealing]) -> dict[str, list[Engine]]:
 
 def planned(engines: Sequence[Engine], horizon: Horizon) -> Preview | None:
     """The schedules of some engines over the run; ``None`` if its length is not known."""
-    lines = [line for engine in engines for line in engine.lines]
+    # A function of the user's is called when its value is wanted, and at no other time: it may count its calls.
+    lines = [line for engine in engines for line in engine.lines if not has_function(line.curve)][:_MOST_PANELS]
     epochs = horizon.run("epoch")
     if epochs is None:
         return None

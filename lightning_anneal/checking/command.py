@@ -11,6 +11,7 @@ from lightning_anneal.checking.doubts import find_doubts
 from lightning_anneal.checking.planned_rules import PlannedRule, plan
 from lightning_anneal.checking.problems import find_problems, optimizer_problems
 from lightning_anneal.clock import Horizon
+from lightning_anneal.drawing.panels import sampled
 from lightning_anneal.errors import AnnealError
 from lightning_anneal.optim.advice import doubts
 from lightning_anneal.preview.command import Parser, model_source, planned_run, read_overridden, take_words
@@ -23,6 +24,7 @@ from lightning_anneal.triggers.reaction import Reaction
 from lightning_anneal.triggers.responses import Multiply, NextGreater, NextOf
 
 _USAGE_ERROR = 2
+_MOST_VALUES = 2000
 _LIGHTNINGS_EPOCHS = 1000
 """How long Lightning trains when nobody says."""
 
@@ -73,12 +75,14 @@ def check(
         return [*problems, error], [], []
     rules = plan(planned, problems)
     rates = _rates(run, planned, problems)
-    problems += find_problems(run, planned, rates)
-    warnings = find_doubts(run, rules, model_source(run))
+    source = model_source(run)
+    problems += find_problems(run, planned, rates, source)
+    warnings = find_doubts(run, rules, source, given_epochs=epochs is not None)
     if rates is not None and rates.scheduler is not None:
         warnings += doubts(rates.scheduler, rates.timing)
     lines = [_line(each) for each in rules] + ([] if rates is None else [_rate_line(rates, run)])
-    if not run.callbacks and rates is None and not problems:
+    watched = run.callback_named("OptimizerWatchCallback")
+    if not run.callbacks and not watched and rates is None and not problems:
         problems.append(AnnealError("config", "anneals nothing: no callback of lightning_anneal in trainer.callbacks"))
     if not problems and "model" in run.config:
         problems += _as_lightning_sees_it(run)
@@ -106,7 +110,8 @@ def _as_lightning_sees_it(run: RunConfig) -> list[AnnealError]:
     try:
         check_config(run.config)
     except AnnealError as error:
-        return [error]
+        # A model of the other Lightning package is for a LightningCLI of that one.
+        return [] if "not correspond to a subclass of Lightning" in error.what else [error]
     return []
 
 
@@ -125,8 +130,9 @@ def _line(planned: PlannedRule) -> str:
         last = max(math.ceil(planned.length - 1e-9) - 1, 0)
         value = planned.curve(rule.due(last))
         text += f" to {value:g}"
-        low, high = planned.curve.bounds
-        if first is not None and math.isfinite(high - low) and {low, high} - {first, value}:
+        values = [planned.curve(rule.due(t)) for t in sampled(last + 1, _MOST_VALUES)]
+        low, high = min(values), max(values)
+        if first is not None and {low, high} - {first, value}:
             text += f", between {low:g} and {high:g}"
         restarts = [at for at, kind in moments(planned.curve, planned.length) if kind == "restart"]
         if restarts:

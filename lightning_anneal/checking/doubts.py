@@ -18,16 +18,20 @@ _NEAR = 0.8
 _WEIGHTS = ("beta", "kl_weight", "global_kl_weight", "local_kl_weight")
 
 
-def find_doubts(run: RunConfig, planned: Sequence[PlannedRule], source: ModelSource | None) -> list[str]:
+def find_doubts(
+    run: RunConfig, planned: Sequence[PlannedRule], source: ModelSource | None, *, given_epochs: bool = False
+) -> list[str]:
     """One line for each doubt.
 
     Args:
         run: The config.
         planned: Its schedules.
         source: The source of its model, if that was found.
+        given_epochs: Whether the run's length was given otherwise.
     """
     found: list[str] = []
-    if run.trainer.get("max_epochs") is None and run.max_steps is None and "trainer" in run.config:
+    limits = [run.trainer.get(key) for key in ("max_epochs", "max_steps", "max_time")]
+    if not given_epochs and limits == [None] * 3 and run.is_lightning:
         found.append("trainer.max_epochs: not in the config; Lightning trains for 1000 epochs then")
     for each in planned:
         if each.curve is not None and each.length is not None:
@@ -81,7 +85,8 @@ def _names(planned: PlannedRule, source: ModelSource) -> Iterator[str]:
     """A name that the model's source doesn't have, but one that is nearly the same."""
     rule = planned.rule
     home, key = place_of(rule)
-    if home == "model" and not rule.optional and rule.path == key and key not in source.attributes:
+    # Where the source shows all there is, it is a mistake.
+    if home == "model" and not (rule.optional or source.whole) and rule.path == key and key not in source.attributes:
         # Only what is very near: a base class may have the name.
         near = get_close_matches(key, sorted(source.attributes), n=1, cutoff=_NEAR)
         if near:
@@ -114,4 +119,5 @@ def _moves(planned: PlannedRule) -> bool:
 
 
 def _is_loss(monitor: object) -> bool:
-    return isinstance(monitor, str) and "loss" in monitor and monitor.startswith("val")
+    # Terms of a loss, such as val_kl_loss, have no weight in them.
+    return isinstance(monitor, str) and monitor in ("val_loss", "val/loss", "valid_loss", "validation_loss")

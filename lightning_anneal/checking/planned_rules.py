@@ -13,6 +13,7 @@ from lightning_anneal.rules import Rule
 from lightning_anneal.schedules import Schedule
 from lightning_anneal.targets.ranges import check_range
 from lightning_anneal.triggers.reaction import Reaction
+from lightning_anneal.triggers.responses import NextOf
 
 _ANY_START = 1.0
 """Stands for a start that only the built model would show: lengths don't depend on it."""
@@ -68,11 +69,18 @@ def _planned(rule: Rule, run: PlannedRun) -> PlannedRule:
     horizon = Horizon(run.max_epochs, run.max_steps, steps_per_epoch)
     start = run.starts.get(rule.name)
     if isinstance(rule.source, Reaction):
+        response = rule.source.response
+        values = response.values if isinstance(response, NextOf) and response.kind is float else ()
+        if values:
+            check_range(rule.name, key_of(rule), *(float(f(values)) for f in (min, max)))
         return PlannedRule(rule, None, None, start)
     begin = float(_ANY_START if start is None else start) if rule.source.needs_start else None
     curve = rule.source.build(Lengths(rule.name, rule.interval, horizon), begin)
     if start is not None or not rule.source.needs_start:
         check_range(rule.name, key_of(rule), *curve.bounds)
+    elif curve.settles_at < float("inf"):
+        # Where it begins isn't known, but where it ends.
+        check_range(rule.name, key_of(rule), *[curve(curve.settles_at)] * 2)
     length = horizon.run(rule.interval)
     # With an assumption in it a length says nothing.
     return PlannedRule(rule, curve, None if assumed else length, start)

@@ -5,26 +5,35 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 
+import torch
+from torch import nn
+
 from lightning_anneal.checks import choice
 from lightning_anneal.engine import Engine
-from lightning_anneal.errors import AnnealError, quote, suggestion
+from lightning_anneal.errors import AnnealError, nearest, quote, suggestion
 from lightning_anneal.horizons import HORIZON_POLICIES
 from lightning_anneal.optim.configure import configure_optimizers
 from lightning_anneal.optim.groups import check_groups
+from lightning_anneal.optim.optimizers import build_optimizer
+from lightning_anneal.optim.specs import read_spec
+from lightning_anneal.preview.model_source import ModelSource
 from lightning_anneal.preview.planned_run import PlannedRun
 from lightning_anneal.preview.rates import Rates
-from lightning_anneal.preview.run_config import AnnealingCallback, RunConfig
+from lightning_anneal.preview.run_config import AnnealingCallback, RunConfig, place_of
 from lightning_anneal.rules import Rule
 from lightning_anneal.triggers.reaction import Reaction
 
 
-def find_problems(run: RunConfig, planned: PlannedRun, rates: Rates | None) -> list[AnnealError]:
+def find_problems(
+    run: RunConfig, planned: PlannedRun, rates: Rates | None, source: ModelSource | None
+) -> list[AnnealError]:
     """Every mistake that a fit would stop at, as far as the config alone shows it, beside those found in reading it.
 
     Args:
         run: The config.
         planned: The run that it plans.
         rates: Its optimizer, if that could be built.
+        source: The source of its model, if that was found.
     """
     found: list[AnnealError] = []
     for callback in run.callbacks:
@@ -32,6 +41,9 @@ def find_problems(run: RunConfig, planned: PlannedRun, rates: Rates | None) -> l
     found += _twice(run)
     for rule in planned.rules:
         found += _tried(lambda rule=rule: Engine([rule]))  # type: ignore[misc]
+        found += _in_model(rule, source)
+        if rule.sizes_batches and rule.interval == "step":
+            found.append(AnnealError(f"{rule.name}.interval", "must be 'epoch': a batch size changes between epochs"))
         if isinstance(rule.source, Reaction):
             found += _in_trigger(rule, rule.source, run, rates)
     return found
@@ -45,18 +57,44 @@ def optimizer_problems(settings: Mapping[str, object]) -> list[AnnealError]:
         for key in settings
         if key not in known
     ]
-    return found + _tried(lambda: check_groups(settings))
+    kwargs = settings.get("scheduler_kwargs")
+    parameter = [nn.Parameter(torch.zeros(1))]
+    return [
+        *found,
+        *_tried(lambda: check_groups(settings)),
+        # Each by itself, so that a mistake in one hides none in another.
+        *_tried(lambda: build_optimizer(parameter, str(settings.get("optimizer") or "Adam"))),
+        *_tried(lambda: read_spec("scheduler", settings.get("scheduler") or "StepLR", "scheduler_kwargs", kwargs)),
+    ]
+
+
+def _in_model(rule: Rule, source: ModelSource | None) -> list[AnnealError]:
+    """A name that the model doesn't have, where its source shows all that it has."""
+    home, key = place_of(rule)
+    if source is None or not source.whole or home != "model" or rule.path != key or rule.optional:
+        return []
+    if key in source.attributes:
+        return []
+    return [
+        AnnealError(rule.name, f"the source of {source.name} sets no {quote(key)}{nearest(key, source.attributes)}")
+    ]
 
 
 def _in_callback(callback: AnnealingCallback) -> list[AnnealError]:
-    found = []
+    found: list[AnnealError] = []
     names = [rule.name for rule in callback.rules]
     shown = callback.arguments.get("prog_bar") or []
+    if not isinstance(shown, str | list):
+        found.append(AnnealError(f"{callback.kind}.prog_bar", f"must be a list of names, got {quote(shown)}"))
+        shown = []
     for name in [shown] if isinstance(shown, str) else shown:
         if name not in names and names:
             found.append(
                 AnnealError(f"{callback.kind}.prog_bar", f"unknown parameter {quote(name)}{suggestion(name, names)}")
             )
+    name = callback.arguments.get("name")
+    if name is not None and (not isinstance(name, str) or not name):
+        found.append(AnnealError(f"{callback.kind}.name", f"must be a string, got {quote(name)}"))
     policy = callback.arguments.get("on_horizon_change", "keep")
     return found + _tried(lambda: choice(f"{callback.kind}.on_horizon_change", policy, HORIZON_POLICIES))
 

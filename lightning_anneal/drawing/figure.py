@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 DPI = 120
 _WIDTH, _PANEL_HEIGHT = 9.0, 1.75
 _MOST_IN_A_COLUMN = 7
-_MOST_REASONS = 6
+_MOST_REASONS, _MOST_MARKS = 6, 60
 _LONGEST_REASON, _LONGEST_TITLE = 48, 90
 
 # Dark to light, so that they differ in grey as well; the dashes are for those who see neither.
@@ -49,7 +51,12 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def draw(
-    panels: Sequence[Panel], *, title: str = "", x_label: str = "epoch", steps_per_epoch: float | None = None
+    panels: Sequence[Panel],
+    *,
+    title: str = "",
+    x_label: str = "epoch",
+    steps_per_epoch: float | None = None,
+    step_label: str = "optimizer step",
 ) -> Figure:
     """A figure of some panels.
 
@@ -58,6 +65,7 @@ def draw(
         title: Above them.
         x_label: What the times are.
         steps_per_epoch: Puts a second axis at the top, in optimizer steps.
+        step_label: What that axis is called.
 
     Raises:
         AnnealError: If matplotlib is missing.
@@ -76,8 +84,10 @@ def draw(
         shown = [axis for axis in axes[:, column] if axis.get_visible()]
         shown[-1].set_xlabel(x_label)
         shown[-1].tick_params(labelbottom=True)
+        # There is no half of an epoch to begin.
+        shown[-1].xaxis.get_major_locator().set_params(integer=True)
         if steps_per_epoch:
-            _add_steps(shown[0], steps_per_epoch)
+            _add_steps(shown[0], steps_per_epoch, step_label)
     figure.align_ylabels()
     if title:
         figure.suptitle(escaped(title))
@@ -92,7 +102,9 @@ def _draw_panel(axis: Any, panel: Panel) -> None:
         drawstyle = "steps-post" if trace.holds else "default"
         axis.plot(trace.x, trace.y, drawstyle=drawstyle, label=escaped(trace.label) or None, **style, **few)
     for kind, style in _MARKS.items():
-        for i, mark in enumerate(panel.of_kind(kind)):
+        marks = panel.of_kind(kind)
+        # So many lines would hide the curve, which shows them itself.
+        for i, mark in enumerate(marks if len(marks) <= _MOST_MARKS else []):
             label = escaped(mark.text or kind) if i == 0 else None
             axis.axvline(mark.x, label=None if kind == "restart" else label, zorder=0, **style)
             if kind == "restart":
@@ -124,7 +136,7 @@ def _draw_reasons(axis: Any, panel: Panel) -> None:
     trace = next((trace for trace in panel.traces if not trace.aside), None)
     if not changes or trace is None:
         return
-    for number, mark in enumerate(changes, start=1):
+    for number, mark in enumerate(changes[:_MOST_MARKS], start=1):
         value = trace.at(mark.x)
         label = escaped(f"{number}  {_cut(mark.text, _LONGEST_REASON)}") if number <= _MOST_REASONS else None
         axis.plot([mark.x], [value], "o", color="#b03030", markersize=4, label=label, zorder=3)
@@ -135,9 +147,9 @@ def _draw_reasons(axis: Any, panel: Panel) -> None:
         axis.plot([], [], " ", label=f"... and {len(changes) - _MOST_REASONS} more")
 
 
-def _add_steps(axis: Any, steps_per_epoch: float) -> None:
+def _add_steps(axis: Any, steps_per_epoch: float, label: str) -> None:
     top = axis.secondary_xaxis("top", functions=(lambda x: x * steps_per_epoch, lambda x: x / steps_per_epoch))
-    top.set_xlabel("optimizer step", fontsize="small")
+    top.set_xlabel(label, fontsize="small")
     top.tick_params(labelsize="small")
 
 
@@ -153,16 +165,28 @@ def save(figure: Figure, path: str | Path) -> Path:
     try:
         # Without a date, so that the same picture is the same file.
         dated: dict[str, Any] = {"metadata": {"Date": None}} if path.suffix.lower() == ".svg" else {}
-        figure.savefig(path, **dated)
-    except (OSError, ValueError) as error:
+        with quiet():
+            figure.savefig(path, **dated)
+    except (OSError, ValueError, OverflowError) as error:
         raise AnnealError(quote(str(path)), f"can't be written: {' '.join(str(error).split())[:100]}") from None
     return path
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without what matplotlib has to say of letters that its font lacks, or of numbers that are very large."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
+        warnings.filterwarnings("ignore", "overflow encountered")
+        warnings.filterwarnings("ignore", "invalid value encountered")
+        yield
 
 
 def as_png(figure: Figure) -> bytes:
     """A figure as the bytes of a PNG file."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
+    with quiet():
+        figure.savefig(buffer, format="png")
     return buffer.getvalue()
 
 

@@ -37,8 +37,10 @@ class Trace:
             low, high = (middle + 1, high) if self.x[middle] <= time else (low, middle)
         if low == 0:
             return math.nan
-        if self.holds or low == len(self.x):
+        if self.holds or self.x[low - 1] == time:
             return self.y[low - 1]
+        if low == len(self.x):
+            return math.nan
         share = (time - self.x[low - 1]) / (self.x[low] - self.x[low - 1])
         return self.y[low - 1] + share * (self.y[low] - self.y[low - 1])
 
@@ -91,11 +93,23 @@ class Panel:
             True
         """
         low, high = self.range
-        return low > 0 and high / low >= _WIDE
+        # A little less counts as well: 0.1 * 0.1 * 0.1 is not 0.001.
+        return low > 0 and high / low >= _WIDE * (1 - 1e-9)
 
     def of_kind(self, kind: str) -> list[Mark]:
         """The marks of one kind."""
         return [mark for mark in self.marks if mark.kind == kind]
+
+
+def last_name(path: str) -> str:
+    """The last name of a path, which says what its values are.
+
+    Example:
+        >>> last_name("optimizer.param_groups.0.weight_decay"), last_name("optimizer.param_groups.0.betas.1")
+        ('weight_decay', 'betas.1')
+    """
+    parts = path.split(".")
+    return ".".join(parts[-2:]) if parts[-1].isdigit() and len(parts) > 1 else parts[-1]
 
 
 def sampled(count: int, most: int, also: Sequence[int] = ()) -> list[int]:

@@ -76,8 +76,9 @@ def _labels(panel: Panel) -> list[str]:
     low, high = panel.range
     texts = [""] * _ROWS
     if panel.words:
-        for level, word in enumerate(panel.words):
-            texts[_row_of(panel, float(level))] = word[:12]
+        low, high = panel.range
+        for level in range(int(low), int(high) + 1):
+            texts[_row_of(panel, float(level))] = panel.words[level][:12]
         return texts
     if low == high:
         return ["", "", short(low), "", ""]

@@ -65,6 +65,9 @@ def planned(config: str, record: Record) -> Preview:
     for problem in run.problems:
         raise problem
     plan = planned_run(run, steps_per_epoch=record.times.steps_per_epoch, default_epochs=record.times.epochs or None)
+    # What a schedule begins with, the run has shown.
+    first = {panel.name: panel.traces[0].y[0] for panel in record.parameters() if not panel.words}
+    plan.starts = {**first, **plan.starts}
     watched = {tag: by_epoch(points, record.times) for tag, points in record.scalars.items()}
     # Only those that something watches: with any other one a plan with nothing but schedules would end early.
     reactions = [getattr(rule.source, "monitor", None) for rule in run.rules]

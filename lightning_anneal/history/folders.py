@@ -18,7 +18,11 @@ def find_run(folder: str | Path) -> Path:
         AnnealError: If there is none, or several.
     """
     folder = Path(folder)
-    if not folder.is_dir():
+    try:
+        found_there = folder.is_dir()
+    except OSError:  # a name that is longer than a folder's may be
+        found_there = False
+    if not found_there:
         raise AnnealError(quote(str(folder)), "no such folder")
     if _is_run(folder):
         return folder

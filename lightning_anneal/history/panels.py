@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -9,13 +10,14 @@ from pathlib import Path
 
 from lightning_anneal.audit import read_changes
 from lightning_anneal.changes import Change
-from lightning_anneal.drawing.panels import Mark, Panel, Trace
+from lightning_anneal.drawing.panels import Mark, Panel, Trace, last_name
 from lightning_anneal.errors import AnnealError, quote, suggestion
 from lightning_anneal.history.scalars import Scalars, Times
 from lightning_anneal.preview.planned import Preview
 
 _HOMES = ("Annealing/", "Beta_Schedule/")
 _NO_PARAMETER = ("Restart/", "Hierarchical_Comparison")
+_RATE, _NO_RATE = "learning rate", ("-momentum", "-weight_decay")
 _SILENT = ("schedule", "start")
 """Reasons that need no word."""
 _STAGE = re.compile(r"^(?P<stage>train|training|val|validation|valid|test)[_/]", re.IGNORECASE)
@@ -33,8 +35,8 @@ class Record:
     def __init__(self, run: Path, scalars: Scalars) -> None:
         self.run = run
         self.scalars = scalars
-        self.times = Times(scalars)
         self.changes = read_changes(run)
+        self.times = Times(scalars, self.changes)
 
     @property
     def until(self) -> float:
@@ -52,12 +54,19 @@ class Record:
         Raises:
             AnnealError: If a metric was never logged, or there is nothing to draw.
         """
-        found = [self._parameter(name, tag) for name, tag in self._parameters().items()]
+        found = self.parameters()
+        rates = [tag for tag in self.scalars if tag.startswith("lr-") and not tag.endswith(_NO_RATE)]
+        if found and rates:
+            found.append(self._rates(rates))
         if plan is not None:
             found = _beside(found, plan)
         if not found:
             raise AnnealError(quote(str(self.run)), "holds nothing annealed: no tag Annealing/ or Beta_Schedule/")
         return found + self._metrics(metrics)
+
+    def parameters(self) -> list[Panel]:
+        """A panel for each annealed value."""
+        return [self._parameter(name, tag) for name, tag in self._parameters().items()]
 
     def _parameters(self) -> dict[str, str | None]:
         """The annealed parameters, each with its tag if it has one; words stand in the audit only."""
@@ -76,18 +85,32 @@ class Record:
         words = tuple(dict.fromkeys(str(v) for c in changes for v in (c.old, c.new) if isinstance(c.new, str)))
 
         def level(value: object) -> float:
-            return float(words.index(str(value))) if words else float(value)  # type: ignore[arg-type]
+            try:
+                return float(words.index(str(value))) if words else float(value)  # type: ignore[arg-type]
+            except (TypeError, ValueError, OverflowError):
+                return math.nan  # a row that nobody has written like this
 
         points: dict[float, float] = {}
         if changes:
             points[0.0] = level(changes[0].old)
         points.update({self.times.at(step): value for step, value in self.scalars.get(tag or "", ())})
         # The audit knows the very step of a change, where a logger writes every so often.
+        before = {self.times.at(change.step): level(change.old) for change in changes}
         points.update({self.times.at(change.step): level(change.new) for change in changes})
-        xs = sorted(points)
-        trace = Trace([*xs, max(self.until, xs[-1])], [*(points[x] for x in xs), points[xs[-1]]])
+        xs, ys = _course(points, before)
+        until = max(self.until, xs[-1])
+        trace = Trace([*xs, until], [*ys, ys[-1]], holds=False)
         marks = [*self._restarts(name), *self._reasons(changes)]
-        return Panel(name, (trace,), name.rsplit(".", 1)[-1], tuple(sorted(marks, key=lambda mark: mark.x)), words)
+        return Panel(name, (trace,), last_name(name), tuple(sorted(marks, key=lambda mark: mark.x)), words)
+
+    def _rates(self, tags: list[str]) -> Panel:
+        """What LearningRateMonitor has logged."""
+        traces = []
+        for tag in tags:
+            points = {self.times.at(step): value for step, value in self.scalars[tag]}
+            label = tag.removeprefix("lr-") if len(tags) > 1 else ""
+            traces.append(Trace([*points, max(self.until, *points)], [*points.values(), [*points.values()][-1]], label))
+        return Panel(_RATE, tuple(traces), _RATE)
 
     def _reasons(self, changes: list[Change]) -> list[Mark]:
         told = [change for change in changes if change.why not in _SILENT]
@@ -129,18 +152,51 @@ class Record:
 def _beside(panels: list[Panel], plan: Preview) -> list[Panel]:
     """The panels with what was planned in them; what was planned and never logged has a panel of its own."""
     left: Mapping[str, Panel] = {p.name: panel for p, panel in zip(plan.parameters, plan.panels, strict=False)}
-    left = {name: panel for name, panel in left.items() if name != "learning rate"}
+    # Of several rates the plan has but one.
+    several = any(panel.name == _RATE and len(panel.traces) > 1 for panel in panels)
+    there = any(panel.name == _RATE for panel in panels)
+    left = {name: panel for name, panel in left.items() if name != _RATE or (there and not several)}
     joined = []
+    taken = set()
     for panel in panels:
-        planned = left.get(panel.name)
+        # A plan for all parameter groups is that of each.
+        key = next((name for name in left if name == panel.name or _stands_for(name, panel.name)), "")
+        planned = left.get(key)
+        taken.add(key)
         if planned is None or planned.words != panel.words:
             joined.append(panel)
             continue
         aside = replace(planned.traces[0], label="planned", aside=True)
         joined.append(replace(panel, traces=(replace(panel.traces[0], label="what happened"), aside)))
-    there = [panel.name for panel in panels]
     for name, panel in left.items():
-        if name not in there:
+        if name not in taken:
             aside = replace(panel.traces[0], label="planned, never logged", aside=True)
             joined.append(replace(panel, name=name, traces=(aside,)))
     return joined
+
+
+def _stands_for(pattern: str, name: str) -> bool:
+    """Whether a path with a ``*`` means a parameter group."""
+    before, star, after = pattern.partition("*")
+    return bool(star) and name.startswith(before) and name.endswith(after) and len(name) > len(before) + len(after)
+
+
+def _course(points: Mapping[float, float], before: Mapping[float, float]) -> tuple[list[float], list[float]]:
+    """The line through the values that are known.
+
+    Where the audit has a change, the value before it is known, too. Without one, what has become another value by the
+    next point has moved on the way there, as a ramp by step does between two steps that are logged.
+
+    Args:
+        points: The values, by time.
+        before: Those before the changes, by time.
+    """
+    xs: list[float] = []
+    ys: list[float] = []
+    for x in sorted(points):
+        if xs and x in before:
+            xs.append(x)
+            ys.append(before[x])
+        xs.append(x)
+        ys.append(points[x])
+    return xs, ys

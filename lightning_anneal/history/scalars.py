@@ -6,8 +6,11 @@ import contextlib
 import csv
 import logging
 import math
+from bisect import bisect_left
+from collections.abc import Sequence
 from pathlib import Path
 
+from lightning_anneal.changes import Change
 from lightning_anneal.errors import AnnealError, quote
 from lightning_anneal.history.folders import EVENTS, METRICS
 
@@ -48,9 +51,9 @@ def _from_events(run: Path) -> Scalars:
 def _from_table(file: Path) -> Scalars:
     found: Scalars = {}
     try:
-        with file.open(newline="") as lines:
+        with file.open(newline="", encoding="utf-8", errors="replace") as lines:
             for row in csv.DictReader(lines):
-                with contextlib.suppress(KeyError, TypeError, ValueError):
+                with contextlib.suppress(KeyError, TypeError, ValueError, OverflowError):
                     step = int(float(row["step"]))
                     for tag, text in row.items():
                         if tag != "step" and text:
@@ -66,17 +69,26 @@ class Times:
 
     Args:
         scalars: What was logged; Lightning logs the epoch beside a module's metrics.
+        changes: The audit, for a module that logs none.
 
     Attributes:
         known: Whether there is anything to go by. Without it times are steps.
     """
 
-    def __init__(self, scalars: Scalars) -> None:
+    def __init__(self, scalars: Scalars, changes: Sequence[Change] = ()) -> None:
         last: dict[float, int] = {}
         for step, epoch in scalars.get("epoch", ()):
-            last[epoch] = max(last.get(epoch, 0), step)
+            if math.isfinite(epoch):
+                last[epoch] = max(last.get(epoch, 0), step)
         # An epoch's metrics are logged at its last step.
-        self._ends = [(step + 1, epoch + 1) for epoch, step in sorted(last.items())]
+        ends = [(step + 1, epoch + 1) for epoch, step in sorted(last.items())]
+        if not ends:
+            # A module that logs nothing: the audit knows the first step of the epochs in which something has changed.
+            first: dict[int, int] = {}
+            for change in changes:
+                first[change.epoch] = min(first.get(change.epoch, change.step), change.step)
+            ends = [(step, float(epoch)) for epoch, step in sorted(first.items()) if epoch > 0 and step > 0]
+        self._ends = ends
         self.known = bool(self._ends)
         self._starts = [(0, 0.0), *self._ends]
 
@@ -101,9 +113,10 @@ class Times:
         """The time of a step."""
         if not self.known:
             return float(step)
-        for (begin, first), (end, last) in zip(self._starts, self._ends, strict=False):
-            if step <= end and end > begin:
-                return first + (step - begin) / (end - begin) * (last - first)
+        index = bisect_left(self._ends, (step, -math.inf))
+        if index < len(self._ends):
+            (begin, first), (end, last) = self._starts[index], self._ends[index]
+            return first + (step - begin) / max(end - begin, 1) * (last - first)
         # What comes after the last epoch that was logged goes on at its pace.
         per_epoch = self.steps_per_epoch or 1.0
         return self.epochs + (step - self._starts[-1][0]) / per_epoch

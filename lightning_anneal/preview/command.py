@@ -120,7 +120,8 @@ def planned_run(
     if max_epochs is None and max_steps is None and run.trainer.get("max_epochs") is None:
         max_epochs = default_epochs
     if max_epochs is None and max_steps is None:
-        raise AnnealError("trainer.max_epochs", "not in the config; give --epochs")
+        what = "not in the config" if run.trainer.get("max_epochs") is None else "-1 is no length"
+        raise AnnealError("trainer.max_epochs", f"{what}; give --epochs")
     source = model_source(run)
     starts = {}
     for rule in run.rules:

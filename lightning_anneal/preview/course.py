@@ -39,6 +39,7 @@ class Course:
         ends: Why it ended.
         metrics: By name, the value of each epoch that triggers were shown.
         notes: What was assumed.
+        made_up: The metrics that are none of any run.
 
     Raises:
         AnnealError: If it isn't said which EarlyStopping a rule watches.
@@ -58,6 +59,7 @@ class Course:
         self.epochs = epochs
         self.ends = ""
         self.notes: list[str] = []
+        self.made_up: list[str] = []
         self.values: dict[str, list[Value]] = {rule.name: [] for rule in rules}
         self.metrics: dict[str, list[float | None]] = {}
         self._marks: dict[str, list[Mark]] = {rule.name: [] for rule in rules}
@@ -144,9 +146,12 @@ class Course:
         for name, mode in wanted.items():
             if name in self._run.metrics:
                 self.metrics[name] = list(self._run.metrics[name])
+                if len(self.metrics[name]) < count:
+                    self.notes.append(f"{name} ends after {len(self.metrics[name])} epochs; nothing answers to it then")
             else:
                 made_up: list[float | None] = [*plateau(count, mode=mode, thresholds=thresholds.get(name, ()))]
                 self.metrics[name] = made_up
+                self.made_up.append(name)
                 course = "gets better for a third of the run, then stands still"
                 option = f"--metric {name}=FILE.csv" if self._run.by_command else f"metrics={{{name!r}: [...]}}"
                 self.notes.append(f"{name} is made up: it {course} ({option})")

@@ -19,7 +19,7 @@ class ModelSource:
         name: The class.
         attributes: Names that it sets on ``self``, or on itself.
         numbers: The number that each begins with, where it is plain to see.
-        whole: Whether it has no base of the user's own, which could set more.
+        whole: Whether these are sure to be all: it has no base of the user's own, and sets none in a roundabout way.
     """
 
     name: str
@@ -28,6 +28,8 @@ class ModelSource:
     whole: bool = False
 
 
+_ROUNDABOUT = {"setattr", "__dict__", "vars", "__getattr__", "__setattr__", "add_module", "register_parameter"}
+"""Where one of these occurs, attributes may come that no assignment shows."""
 _FRAMEWORK = ("LightningModule", "Module", "LightningDataModule")
 
 
@@ -90,7 +92,8 @@ def _read_class(node: ast.ClassDef, arguments: Mapping[str, Any]) -> ModelSource
                 numbers[name] = known.get(value.id) if isinstance(value, ast.Name) else _number(value)
     plain = {k: float(v) for k, v in numbers.items() if isinstance(v, int | float) and not isinstance(v, bool)}
     bases = [base.attr if isinstance(base, ast.Attribute) else getattr(base, "id", "") for base in node.bases]
-    whole = all(base in _FRAMEWORK for base in bases)
+    names = {getattr(each, "id", getattr(each, "attr", "")) for each in ast.walk(node)}
+    whole = all(base in _FRAMEWORK for base in bases) and not names & _ROUNDABOUT
     return ModelSource(node.name, frozenset([*known, *attributes]), plain, whole)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lightning_anneal.schedules import Schedule, WarmRestart
 from lightning_anneal.schedules import Sequence as SequenceSchedule
+from lightning_anneal.schedules.callables import FromCallable
 
 _MOST_MOMENTS = 1000
 
@@ -32,6 +33,17 @@ def moments(curve: Schedule, until: float) -> list[tuple[float, str]]:
                 found += [(begin + at, kind) for at, kind in moments(part, end - begin)]
             begin = end
     return found
+
+
+def has_function(curve: Schedule) -> bool:
+    """Whether a function of the user's is part of a schedule."""
+    curve = getattr(curve, "curve", curve)
+    if isinstance(curve, FromCallable):
+        return True
+    inner = [curve.base] if isinstance(curve, WarmRestart) else []
+    if isinstance(curve, SequenceSchedule):
+        inner = [part for part, _ in curve.parts]
+    return any(not isinstance(part, Schedule) or has_function(part) for part in inner)
 
 
 def words(curve: Schedule) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from lightning_anneal.checks import Value
 from lightning_anneal.clock import Interval
-from lightning_anneal.drawing.panels import Mark, Panel, Trace, sampled
+from lightning_anneal.drawing.panels import Mark, Panel, Trace, last_name, sampled
 from lightning_anneal.errors import AnnealError, quote
 
 if TYPE_CHECKING:
@@ -64,6 +64,8 @@ class Preview:
         metrics: By name, the value of each epoch that triggers were shown.
         notes: What was assumed, and what could not be drawn.
         ends: Why the run ends before it was planned to; empty if it doesn't.
+        made_up: The metrics that are none of any run.
+        assumed: Whether the steps of an epoch are an assumption.
     """
 
     parameters: tuple[Planned, ...]
@@ -72,6 +74,8 @@ class Preview:
     metrics: Mapping[str, Sequence[float | None]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     ends: str = ""
+    made_up: tuple[str, ...] = ()
+    assumed: bool = False
 
     def __getitem__(self, name: str) -> list[Value]:
         """The values of one parameter, one for each epoch (or step).
@@ -138,8 +142,8 @@ class Preview:
         if ascii_only is None:
             ascii_only = not shows_braille()
         lines = [line for note in self.notes for line in textwrap.wrap(note, max(width, 40), break_on_hyphens=False)]
-        if self.panels:
-            lines.insert(0, draw_text(self.panels, until=self.epochs, width=width, ascii_only=ascii_only))
+        if panels := self.panels:
+            lines.insert(0, draw_text(panels, until=self.epochs, width=width, ascii_only=ascii_only))
         return "\n".join(lines)
 
     def __repr__(self) -> str:
@@ -159,7 +163,8 @@ class Preview:
             known = [(epoch + 1.0, value) for epoch, value in enumerate(values) if value is not None]
             shown = [(x, y) for x, y in known if x <= self.epochs]
             trace = Trace([x for x, _ in shown], [y for _, y in shown], holds=False)
-            panels.append(Panel(name, (trace,), name, end))
+            title = f"{name}  (made up)" if name in self.made_up else name
+            panels.append(Panel(title, (trace,), name, end))
         return panels
 
     @property
@@ -171,9 +176,11 @@ class Preview:
         """
         from lightning_anneal.drawing.figure import draw
 
-        if not self.panels:
+        panels = self.panels
+        if not panels:
             raise AnnealError("preview", "has nothing to draw" + "".join(f"; {note}" for note in self.notes[:1]))
-        return draw(self.panels, steps_per_epoch=self.steps_per_epoch)
+        step = f"optimizer step, if an epoch has {self.steps_per_epoch:g}" if self.assumed else "optimizer step"
+        return draw(panels, steps_per_epoch=self.steps_per_epoch, step_label=step)
 
     def save(self, path: str | Path) -> Path:
         """Write the picture, or the rows if the file is called ``.csv``.
@@ -210,13 +217,7 @@ def _panel(parameter: Planned, epochs: float, steps_per_epoch: float | None) -> 
     trace = Trace([t / scale for t in times] + [epochs], levels + levels[-1:])
     marks = tuple(Mark(mark.x / scale, mark.kind, mark.text) for mark in parameter.marks)
     title = f"{parameter.name}  ({parameter.source}, by {parameter.interval})"
-    return Panel(title, (trace,), _last_name(parameter.name), marks, words)
-
-
-def _last_name(path: str) -> str:
-    """The last name of a path, which is what the values are: ``weight_decay``, ``betas.0``."""
-    parts = path.split(".")
-    return ".".join(parts[-2:]) if parts[-1].isdigit() and len(parts) > 1 else parts[-1]
+    return Panel(title, (trace,), last_name(parameter.name), marks, words)
 
 
 def shows_braille() -> bool:

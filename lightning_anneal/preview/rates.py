@@ -13,7 +13,7 @@ from lightning_anneal.optim.gate import GatedLR
 from lightning_anneal.optim.lengths import Timing
 from lightning_anneal.optim.optimizers import build_optimizer
 from lightning_anneal.optim.registry import checked_mapping
-from lightning_anneal.optim.scheduler_configs import SchedulerConfig, read_scheduler_config
+from lightning_anneal.optim.scheduler_configs import read_scheduler_config
 from lightning_anneal.optim.schedulers import build, build_with_plateau
 from lightning_anneal.optim.schedules import PlannedLR
 from lightning_anneal.optim.specs import read_spec
@@ -50,8 +50,7 @@ class Rates:
             learning_rate=learning_rate if given is None else given,
             optimizer_kwargs=settings.get("optimizer_kwargs"),
         )
-        configs = checked_mapping("scheduler_configs", settings.get("scheduler_configs"))
-        self.config: SchedulerConfig = read_scheduler_config(configs)
+        self.config = read_scheduler_config({})
         self.timing = Timing()
         self.scheduler: Any = None
         self.plateau: Any = None
@@ -60,6 +59,8 @@ class Rates:
         name = settings.get("scheduler")
         if name is None or str(name).lower() in ("none", "null"):
             return
+        configs = checked_mapping("scheduler_configs", settings.get("scheduler_configs"))
+        self.config = read_scheduler_config(configs)
         spec = read_spec("scheduler", name, "scheduler_kwargs", settings.get("scheduler_kwargs"))
         interval = self.config.interval or spec.natural_interval
         frequency = self.config.frequency or 1

@@ -48,12 +48,14 @@ class RunConfig:
         callbacks: This package's callbacks.
         stoppers: Its EarlyStoppings.
         problems: Every mistake found.
+        is_lightning: Whether it is a LightningCLI config, and not one of the shorter forms.
     """
 
     config: Mapping[str, Any]
     callbacks: list[AnnealingCallback] = field(default_factory=list)
     stoppers: list[Stopper] = field(default_factory=list)
     problems: list[AnnealError] = field(default_factory=list)
+    is_lightning: bool = True
 
     @property
     def rules(self) -> list[Rule]:
@@ -169,11 +171,13 @@ def read_run(config: object, folder: Path = Path()) -> RunConfig:
         raise AnnealError("search", what)
     if isinstance(config.get("training"), Mapping):
         return _training(config, folder)
+    is_lightning = True
     if "annealing_params" in config:
         # What `search export-schedule` writes.
-        config = {"trainer": {"callbacks": [{"class_path": f"{_PACKAGE}HyperparamAnnealingCallback",
-                                             "init_args": dict(config)}]}}  # fmt: skip
-    run = RunConfig(config)
+        callback = {"class_path": f"{_PACKAGE}HyperparamAnnealingCallback", "init_args": dict(config)}
+        config = {"trainer": {"callbacks": [callback]}}
+        is_lightning = False
+    run = RunConfig(config, is_lightning=is_lightning)
     for path, arguments in _callbacks(run.trainer):
         if path.rsplit(".", 1)[-1] == "EarlyStopping":
             stopper = _tried(run, Stopper.of, arguments)
@@ -219,7 +223,7 @@ def _training(config: Mapping[str, Any], folder: Path) -> RunConfig:
     """A training config such as `BetaScheduleCallback.from_config` takes."""
     arguments = read_training_config(config, folder)
     epochs = config["training"].get("num_epochs")
-    run = RunConfig({"trainer": {} if epochs is None else {"max_epochs": epochs}})
+    run = RunConfig({"trainer": {} if epochs is None else {"max_epochs": epochs}}, is_lightning=False)
     run.callbacks.append(AnnealingCallback("BetaScheduleCallback", arguments, tuple(_beta(run, arguments))))
     return run
 

@@ -100,6 +100,8 @@ class _Simulation:
             dict(course.metrics) if course is not None and answers else {},
             tuple(dict.fromkeys(self.notes)),
             course.ends if course is not None else "",
+            tuple(course.made_up) if course is not None else (),
+            self._asked_steps and self.run.steps_per_epoch is None,
         )
 
     def _steps_per_epoch(self) -> float:

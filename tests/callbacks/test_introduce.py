@@ -145,10 +145,16 @@ def test_the_picture_of_the_schedules(tmp_path: Path, fit: Any) -> None:
 
 def test_triggers_alone_have_no_picture(tmp_path: Path, fit: Any) -> None:
     stopper = EarlyStopping("val_loss", patience=9)
-    fit(HyperparamAnnealingCallback({"beta": TRIGGERED}), stopper, logger=tensorboard(tmp_path))
+    fit(HyperparamAnnealingCallback({"loss.margin": TRIGGERED}), stopper, logger=tensorboard(tmp_path))
     events = read(tmp_path)
     assert events.Tags()["images"] == []
-    assert layout_of(events) == {"Annealing": {"beta": ["^Annealing/beta$"]}}
+    assert layout_of(events) == {"Annealing": {"loss.margin": [r"^Annealing/loss\.margin$"]}}
+
+
+def test_beta_under_any_callback_stands_above_the_terms_of_its_loss(tmp_path: Path, fit: Any) -> None:
+    fit(HyperparamAnnealingCallback(BETA), logger=tensorboard(tmp_path))
+    charts = layout_of(read(tmp_path))["Annealing"]
+    assert list(charts) == ["beta", "KL", "reconstruction", "beta, KL and reconstruction"]
 
 
 def test_pictures_can_be_left_out(tmp_path: Path, fit: Any) -> None:

@@ -56,7 +56,7 @@ def looked_at(written: dict[str, Any], **options: Any) -> tuple[list[str], list[
     [
         (anneal(beta=linear()), "beta: linear by epoch, from 0 to 1"),
         (anneal(beta=linear(start_value=None)), "beta: linear by epoch, from the value found to 1"),
-        (anneal(beta=linear(frequency=5, total_steps=60)), "beta: linear by epoch, every 5, from 0 to 0.916667, between 0 and 1"),
+        (anneal(beta=linear(frequency=5, total_steps=60)), "beta: linear by epoch, every 5, from 0 to 0.916667"),
         (anneal(beta=linear(interval="step", eval_value=1.0)), "beta: linear by step, from 0, 1 in evaluations"),
         (anneal(a={"strategy": "constant", "value": 2}), "a: constant by epoch, from 2 to 2"),
         (anneal(a={"strategy": "cyclical", "cycle_length": 20, "min_value": 0, "max_value": 2}),
@@ -103,6 +103,7 @@ def test_every_problem_is_told_and_not_only_the_first() -> None:
         beta("linear", {"max_beta": 1, "warmup_epoch": 3}),
         optim={"optimizer": "Adamm", "schedler": "StepLR"},
     )
+    written["model"]["class_path"] = "nowhere.Model"
     problems, warnings, lines = looked_at(written)
     assert problems == [
         "a.strategy: unknown strategy 'cosin'; did you mean 'cosine'?",
@@ -120,7 +121,7 @@ def test_every_problem_is_told_and_not_only_the_first() -> None:
 @pytest.mark.parametrize(
     ("written", "problem"),
     [
-        (config(anneal(a=linear(total_steps="50%")), epochs=-1), "trainer.max_epochs: not in the config; give --epochs"),
+        (config(anneal(a=linear(total_steps="50%")), epochs=-1), "trainer.max_epochs: -1 is no length; give --epochs"),
         (config(anneal(a=linear(eval_value=1, object="optimizer", attr_name="param_groups.0.lr"))),
          "a.eval_value: is for values of the module, not of the optimizer"),
         (config(anneal(a=linear()), anneal(b=linear())),
@@ -138,8 +139,8 @@ def test_every_problem_is_told_and_not_only_the_first() -> None:
         (config(anneal(a=on("early_stopper_counter", monitor="acc")), STOPPER), "a.monitor: no EarlyStopping watches 'acc'; known: val_loss"),
         (config(anneal(a=on("early_stopper_counter")), STOPPER, {**STOPPER, "init_args": {"monitor": "acc"}}),
          "a.monitor: missing; there are several EarlyStopping callbacks (val_loss, acc), say which is meant"),
-        (config(anneal(a=on("lr_scheduler_triggered")), optim={"scheduler": "StepLR", "scheduler_kwargs": {"step_size": 20}}),
-         "a.trigger_source: lr_scheduler_triggered needs a ReduceLROnPlateau, and optim gives none"),
+        (config(anneal(beta=on("lr_scheduler_triggered")), optim={"scheduler": "StepLR", "scheduler_kwargs": {"step_size": 20}}),
+         "beta.trigger_source: lr_scheduler_triggered needs a ReduceLROnPlateau, and optim gives none"),
         (config(optim={"lr_parameter_groups": {"head": {}}}), "lr_parameter_groups.head.pattern: missing; give a pattern or a prefix"),
         (config(optim={"scheduler_kwargs": {"T_max": "x"}, "scheduler": "CosineAnnealingLR"}),
          "scheduler_kwargs.T_max: must be a number, '10ep', '500st' or '30%', got 'x'"),
@@ -215,10 +216,22 @@ def test_a_run_whose_length_nobody_has_written_down() -> None:
     )
 
 
-def test_a_name_that_the_source_of_the_model_does_not_have(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_that_the_source_of_the_model_does_not_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    written = config(anneal(free_bit=linear(), encoder=linear(), zeta=linear()), optim={})
-    assert looked_at(written)[1] == ["free_bit: the source of DigitsVAE sets no 'free_bit'; did you mean 'free_bits'?"]
+    written = config(anneal(free_bit=linear(), free_bits=linear(), zeta=linear()), optim={})
+    assert looked_at(written)[0] == [
+        "free_bit: the source of DigitsVAE sets no 'free_bit'; did you mean 'free_bits'?",
+        "zeta: the source of DigitsVAE sets no 'zeta'; did you mean 'beta'?",
+    ]
+    # What has another base, or sets attributes by name, may have more than its source shows: only what is near is told.
+    for bases, more in (("Base", "pass"), ("LightningModule", "setattr(self, name, 1)")):
+        source = f"class Model({bases}):\n    def __init__(self, name):\n        self.free_bits = 1.0\n        {more}\n"
+        (tmp_path / "mine.py").write_text(source)
+        monkeypatch.chdir(tmp_path)
+        written["model"] = {"class_path": "mine.Model"}
+        problems, warnings, _ = check(read_run(written))
+        assert not any("free_bit" in str(problem) or "zeta" in str(problem) for problem in problems)
+        assert warnings == ["free_bit: the source of Model sets no 'free_bit'; did you mean 'free_bits'?"]
 
 
 def test_learning_rates_that_can_not_be_meant() -> None:
@@ -246,7 +259,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     file.write_text(yaml.safe_dump(written))
     assert main(["check", str(file)]) == 2
     out, err = capsys.readouterr()
-    assert out == "b: linear by epoch, from 0 to 0.7375, between 0 and 1\n"
+    assert out == "b: linear by epoch, from 0 to 0.7375\n"
     assert err.splitlines() == [
         "warning: b: its 80 epochs never end in the run (60 epochs); it ends on 0.7375",
         "error: a.strategy: unknown strategy 'cosin'; did you mean 'cosine'?",

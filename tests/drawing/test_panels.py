@@ -13,13 +13,15 @@ from lightning_anneal.drawing.panels import Mark, Panel, Trace, sampled
     ("holds", "times", "values"),
     [
         (True, [0, 0.5, 0.99, 1, 1.5, 3, 9], [5.0, 5.0, 5.0, 7.0, 7.0, 1.0, 1.0]),
-        (False, [0, 0.5, 1, 1.5, 2, 3, 9], [5.0, 6.0, 7.0, 5.5, 4.0, 1.0, 1.0]),
+        (False, [0, 0.5, 1, 1.5, 2, 3], [5.0, 6.0, 7.0, 5.5, 4.0, 1.0]),
     ],
 )
 def test_the_value_at_a_time(holds: bool, times: list[float], values: list[float]) -> None:
     trace = Trace([0, 1, 3], [5.0, 7.0, 1.0], holds=holds)
     assert [trace.at(time) for time in times] == values
     assert math.isnan(trace.at(-0.1))
+    # What holds goes on; a line ends with its last point.
+    assert math.isnan(trace.at(3.1)) != holds
 
 
 def test_no_value_at_all() -> None:
