@@ -163,7 +163,7 @@ def _reasons(panel: Panel, margin: int) -> list[str]:
     lines = []
     for mark in told[:_MOST_REASONS]:
         now = panel.traces[0].at(mark.x)
-        value = panel.words[int(now)] if panel.words else short(now)
+        value = panel.words[int(now)] if panel.words and math.isfinite(now) else short(now)
         lines.append(f"{'':>{margin}}   {short(mark.x):>5}  {value:>8}  {mark.text}".rstrip())
     if len(told) > _MOST_REASONS:
         lines.append(f"{'':>{margin}}   ... and {len(told) - _MOST_REASONS} more")

@@ -96,7 +96,6 @@ def test_a_callable_that_ends_behind_the_last_epoch_that_is_trained(tmp_path: Pa
     assert module.by_epoch == [0.0, 1.0]
 
 
-@pytest.mark.xfail(strict=True, reason="the picture calls it with every epoch beforehand")
 def test_a_callable_with_a_memory_gives_the_same_with_and_without_tensorboard(tmp_path: Path, fit: Any) -> None:
     values = []
     for logger in (False, tensorboard(tmp_path)):
