@@ -210,7 +210,7 @@ def draw(results: dict[str, list[Curves]]) -> None:
 
 def _fill(figure: Any, results: dict[str, list[Curves]]) -> None:
     axes = figure.subplots(3, len(results), sharex=True, sharey="row")
-    rows = [("beta", "beta", "#1b1b1b"), ("elbo", "negative ELBO", "#0b3c5d"), ("kl", "KL", "#c56a12")]
+    rows = [("beta", "beta", "#1b1b1b"), ("elbo", "negative ELBO (nats)", "#0b3c5d"), ("kl", "KL (nats)", "#c56a12")]
     for column, (name, runs) in enumerate(results.items()):
         axes[0][column].set_title(name.replace(", ", ",\n"))
         for row, (key, label, color) in enumerate(rows):

@@ -82,12 +82,16 @@ def draw(
         axis.set_visible(False)
     for column in range(columns):
         shown = [axis for axis in axes[:, column] if axis.get_visible()]
-        shown[-1].set_xlabel(x_label)
+        if columns == 1:
+            shown[-1].set_xlabel(x_label)
         shown[-1].tick_params(labelbottom=True)
         # There is no half of an epoch to begin.
         shown[-1].xaxis.get_major_locator().set_params(integer=True)
         if steps_per_epoch:
             _add_steps(shown[0], steps_per_epoch, step_label)
+    if columns > 1:
+        # One for all: under the shorter column it would push the rows apart.
+        figure.supxlabel(x_label, fontsize="medium")
     figure.align_ylabels()
     if title:
         figure.suptitle(escaped(title))

@@ -103,6 +103,9 @@ class Course:
                 break
             if self._rates is not None:
                 self._rates.end_epoch(fresh)
+        for name, values in self.metrics.items():
+            if len(values) < whole(self.epochs):
+                self.notes.append(f"{name} ends after {len(values)} epochs; nothing answers to it then")
 
     def planned(self, rule: Rule) -> Planned:
         """The values of a rule that answers to events."""
@@ -146,8 +149,6 @@ class Course:
         for name, mode in wanted.items():
             if name in self._run.metrics:
                 self.metrics[name] = list(self._run.metrics[name])
-                if len(self.metrics[name]) < count:
-                    self.notes.append(f"{name} ends after {len(self.metrics[name])} epochs; nothing answers to it then")
             else:
                 made_up: list[float | None] = [*plateau(count, mode=mode, thresholds=thresholds.get(name, ()))]
                 self.metrics[name] = made_up
