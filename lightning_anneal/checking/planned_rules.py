@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lightning_anneal.checks import Value
@@ -93,8 +92,3 @@ def key_of(rule: Rule) -> str | None:
     if home not in ("optimizer", "optimizers", "trainer") and segments[-1] != "batch_size":
         return None
     return next((segment for segment in reversed(segments) if not segment.isdigit()), segments[-1])
-
-
-def names_of(rules: Sequence[PlannedRule]) -> list[str]:
-    """The parameters."""
-    return [planned.rule.name for planned in rules]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_anneal.checks import count
 from lightning_anneal.drawing.figure import draw, save
-from lightning_anneal.drawing.panels import Panel, Trace, sampled
+from lightning_anneal.drawing.panels import Mark, Panel, Trace, sampled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,10 +39,23 @@ def plot_schedule(
     named = {name: [value[name] for value in values] for name in values[0]} if isinstance(values[0], Mapping) else None
     lines = {"": values} if named is None else named
     traces = tuple(Trace([*times, n], [*each, each[-1]], name) for name, each in lines.items())
-    figure = draw([Panel(repr(schedule) if title is None else title, traces, "value")], x_label="t (epochs or steps)")
+    panel = Panel(repr(schedule) if title is None else title, traces, "value", _restarts(schedule, n))
+    figure = draw([panel], x_label="t (epochs or steps)")
     if path is not None:
         save(figure, path)
     return figure
+
+
+def _restarts(schedule: Any, n: int) -> tuple[Mark, ...]:
+    """Where a schedule of warm restarts begins again."""
+    curve = getattr(schedule, "curve", schedule)
+    marks: list[Mark] = []
+    if hasattr(curve, "restart_info"):
+        at = curve.restart_info(0).next
+        while at < n:
+            marks.append(Mark(at, "restart"))
+            at = curve.restart_info(at).next
+    return tuple(marks)
 
 
 def _shown(schedule: Any) -> int:

@@ -285,3 +285,11 @@ def test_without_matplotlib(
     assert main(["preview", config, "-o", str(tmp_path / "a.png")]) == 2
     assert capsys.readouterr().err == f"error: {INSTALL}\n"
     assert main(["preview", config]) == 0
+
+
+def test_the_restarts_of_a_schedule_are_marked() -> None:
+    [axis] = WarmRestart(Linear(0, 1, 2), 3, 2.0).plot(12).axes
+    # After 3, and after 6 more; the next one, after 12 more, is beyond.
+    assert [float(line.get_xdata()[0]) for line in axis.lines if line.get_marker() == 10] == [3.0, 9.0]
+    [axis] = Linear(0, 1, 2).plot(12).axes
+    assert [line for line in axis.lines if line.get_marker() == 10] == []
