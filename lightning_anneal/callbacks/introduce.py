@@ -9,7 +9,7 @@ import contextlib
 import importlib.util
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from lightning.pytorch.utilities import rank_zero_warn
@@ -64,33 +64,27 @@ def log_settings(trainer: Trainer, module: LightningModule, callbacks: Sequence[
         for name, value in callback.settings.items():
             # Two callbacks may have a parameter of the same name.
             settings[name if name not in settings else f"{callback.state_key}.{name}"] = value
-    others = [logger for logger in trainer.loggers if logger not in tensorboard.loggers_of(trainer)]
-    for logger in others:
-        _without_harm(type(logger).__name__, lambda at: _log_to(at, settings), logger)
-    # What Lightning is about to log, if it was told to.
-    homes: list[Any] = [module, getattr(trainer, "datamodule", None)]
-
-    def log_hparams(_: Any) -> None:
-        own = [home.hparams_initial for home in homes if home is not None and getattr(home, "_log_hyperparams", False)]
-        values = {key: value for hparams in own for key, value in hparams.items() if key != "_class_path"}
-        told = {**tensorboard.flat(values), **tensorboard.flat({"annealing": settings})}
-        tensorboard.add_hyperparameters(trainer, told, sorted(_watched(trainer)))
-
-    if tensorboard.loggers_of(trainer):
-        _without_harm("TensorBoardLogger", log_hparams, None)
-
-
-def _log_to(logger: Any, settings: Mapping[str, Any]) -> None:
-    # A logger need not have a place for them.
-    with contextlib.suppress(NotImplementedError):
-        if callable(getattr(logger, "log_hyperparams", None)):
-            logger.log_hyperparams({"annealing": tensorboard.flat(settings)})
+    told = tensorboard.loggers_of(trainer)
+    for logger in trainer.loggers:
+        # A logger need not have a place for them.
+        if logger not in told and callable(getattr(logger, "log_hyperparams", None)):
+            with _harmless(type(logger).__name__), contextlib.suppress(NotImplementedError):
+                logger.log_hyperparams({"annealing": tensorboard.flat(settings)})
+    if told:
+        with _harmless("TensorBoardLogger"):
+            # What Lightning is about to log, if it was told to.
+            homes: list[Any] = [module, getattr(trainer, "datamodule", None)]
+            own = [home.hparams_initial for home in homes if getattr(home, "_log_hyperparams", False)]
+            values = {key: value for hparams in own for key, value in hparams.items() if key != "_class_path"}
+            shown = {**tensorboard.flat(values), **tensorboard.flat({"annealing": settings})}
+            tensorboard.add_hyperparameters(trainer, shown, sorted(_watched(trainer)))
 
 
-def _without_harm(what: str, do: Callable[[Any], None], argument: Any) -> None:
-    """Do what is nice to have; where that can't be, say so and go on."""
+@contextlib.contextmanager
+def _harmless(what: str) -> Iterator[None]:
+    """For what is nice to have: where it can't be, say so and go on."""
     try:
-        do(argument)
+        yield
     except Exception as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:120]
         rank_zero_warn(f"{what} can't show what is annealed ({reason}); the run goes on without")
@@ -115,11 +109,8 @@ def log_plan(trainer: Trainer, callbacks: Sequence[Annealing], step: int) -> Non
     for tag, engines in _by_tag(callbacks).items():
         preview = planned(engines, horizon)
         if preview is not None and preview.parameters:
-
-            def draw(tag: str, preview: Preview = preview) -> None:
+            with _harmless("TensorBoard"):
                 tensorboard.add_picture(trainer, tag, preview.figure, step)
-
-            _without_harm("TensorBoard", draw, tag)
 
 
 def layout(callbacks: Sequence[Annealing]) -> tensorboard.Layout:
