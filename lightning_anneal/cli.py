@@ -5,9 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from lightning_anneal.terminal import show
+from lightning_anneal.errors import quote, suggestion
+from lightning_anneal.terminal import say_error, show
 
 _USAGE_ERROR = 2
+_COMMANDS = ("fit", "validate", "test", "predict", "search", "preview", "check", "plot")
 
 _OVERVIEW = """usage: lightning-anneal COMMAND ...
 
@@ -34,6 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words[:1] in ([], ["-h"], ["--help"]):
         show(_OVERVIEW)
         return 0 if words else _USAGE_ERROR
+    if words[0] not in _COMMANDS and not words[0].startswith("-"):
+        say_error(f"unknown command {quote(words[0])}{suggestion(words[0], _COMMANDS)}")
+        return _USAGE_ERROR
     # Each part loads what it needs, and no more.
     if words[:1] == ["search"]:
         from lightning_anneal.search.command import main as search

@@ -131,7 +131,7 @@ LAYERS = {
         "overrides",
         "terminal",
     },
-    "cli": {"checking", "history", "lightning_cli", "preview", "search", "terminal"},
+    "cli": {"checking", "errors", "history", "lightning_cli", "preview", "search", "terminal"},
     "__init__": {"errors", "schedules", "manager", "callbacks", "optim", "search"},
 }
 

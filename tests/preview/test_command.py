@@ -677,3 +677,16 @@ def test_a_reader_that_has_seen_enough(write: Callable[..., str]) -> None:
     run = subprocess.run(["bash", "-c", words], capture_output=True, text=True, cwd=ROOT)
     assert run.stdout.splitlines() == ["epoch,step,a"]
     assert "Traceback" not in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("word", "error"),
+    [
+        ("prevew", "error: unknown command 'prevew'; did you mean 'preview'?"),
+        ("fti", "error: unknown command 'fti'; did you mean 'fit'?"),
+        ("xyz", "error: unknown command 'xyz'; known: check, fit, plot, predict, preview, search, test, validate"),
+    ],
+)
+def test_a_command_that_is_none(word: str, error: str, capsys: Capture) -> None:
+    assert main([word, "--config", "c.yaml"]) == 2
+    assert capsys.readouterr().err.rstrip() == error
