@@ -87,10 +87,7 @@ class Course:
             self._find_metrics(count)
         fresh: dict[str, float] = {}
         for epoch in range(count):
-            if epoch > 0:
-                self._poll(epoch, fresh)
-            elif react:
-                self._settle()
+            self._poll(epoch, fresh)
             for rule in self._rules:
                 self.values[rule.name].append(self._value(rule))
             if self._rates is not None:
@@ -176,13 +173,6 @@ class Course:
             return None if self._rates is None or self._rates.plateau is None else Reading(rates=(self._rates.now,))
         value = fresh.get(reaction.monitor or "")
         return None if value is None else Reading(value, note=reaction.monitor or "")
-
-    def _settle(self) -> None:
-        """What stands at the start is no event."""
-        for rule in self._rules:
-            if _reaction(rule).watches == "lr" and (reading := self._reading(rule, {})) is not None:
-                after = _reaction(rule).after(self._progress[rule.name], reading)
-                self._progress[rule.name] = replace(after, firings=0, rest=0)
 
     def _poll(self, epoch: int, fresh: Mapping[str, float]) -> None:
         for rule in self._rules:

@@ -206,3 +206,13 @@ def test_by_step_and_by_epoch_have_one_axis() -> None:
     tops = [lines[1], lines[7]]
     assert [top.rstrip().count("'") >= 27 for top in tops] == [True, True]
     assert lines[-1].split() == ["0", "1", "2", "3", "4"]
+
+
+@pytest.mark.parametrize("width", [40, 53, 67, 80, 97])
+def test_a_restart_is_marked_where_the_value_falls(width: int) -> None:
+    preview = HyperparamAnnealingCallback({"a": WarmRestart(Linear(0, 1, 2), 7)}).preview(20)
+    top, *_, bottom = preview.text(width, ascii_only=True).splitlines()[1:6]
+    for at in [i for i, sign in enumerate(top) if sign == ":"]:
+        assert top[at - 1] == "'"
+        assert bottom[at] == "_"
+    assert top.count(":") == 2

@@ -345,3 +345,21 @@ def test_what_never_moves_is_told() -> None:
 def test_stoppers_that_cannot_be(stopper: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         HyperparamAnnealingCallback({"a": on(HALF)}).preview(4, early_stopping=stopper)
+
+
+def test_a_stopper_counts_validations_and_not_epochs() -> None:
+    from lightning_anneal.config import read_rules
+    from lightning_anneal.preview.planned_run import PlannedRun
+    from lightning_anneal.preview.simulate import simulate
+    from lightning_anneal.preview.stopping import Stopper
+
+    settings = {"strategy": "TRIGGER_BASED", "trigger_source": "early_stopper_counter", "values": [0, 1, 2, 3]}
+    run = PlannedRun(
+        read_rules({"a": settings}),
+        max_epochs=8,
+        metrics={"val_loss": [1.0] * 8},
+        stoppers=[Stopper("val_loss", patience=9)],
+        validates_every=2,
+    )
+    # The first one, after epoch 1, is the best; those after 3, 5 and 7 are no better.
+    assert simulate(run)["a"] == [0, 0, 0, 0, 1, 1, 2, 2]
