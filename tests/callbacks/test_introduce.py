@@ -238,3 +238,11 @@ trainer_for(folder, HyperparamAnnealingCallback({BETA!r}), logger=logger).fit(Ti
     events = read(tmp_path)
     assert events.Tags()["images"] == []
     assert [event.value for event in events.Scalars("Annealing/beta")] == [0.0, 0.25, 0.5, 0.75]
+
+
+def test_what_lightning_cli_keeps_for_itself_is_no_hyperparameter(tmp_path: Path, fit: Any) -> None:
+    module = Tiny()
+    module.save_hyperparameters({"_class_path": "examples.digits_vae.DigitsVAE", "size": 3})
+    fit(HyperparamAnnealingCallback({"loss.margin": Cosine(0, 1, 3)}), module=module, logger=tensorboard(tmp_path))
+    values, _ = hyperparameters_of(read(tmp_path))
+    assert sorted(values) == ["annealing/loss.margin", "size"]
