@@ -70,7 +70,7 @@ def check(
     """
     problems = list(run.problems)
     try:
-        planned = planned_run(run, epochs, steps_per_epoch, default_epochs=_LIGHTNINGS_EPOCHS)
+        planned = planned_run(run, epochs, steps_per_epoch, default_epochs=_LIGHTNINGS_EPOCHS, endless=True)
     except AnnealError as error:
         return [*problems, error], [], []
     rules = plan(planned, problems)

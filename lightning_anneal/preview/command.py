@@ -102,7 +102,12 @@ def preview_of(
 
 
 def planned_run(
-    run: RunConfig, epochs: object = None, steps_per_epoch: object = None, default_epochs: float | None = None
+    run: RunConfig,
+    epochs: object = None,
+    steps_per_epoch: object = None,
+    default_epochs: float | None = None,
+    *,
+    endless: bool = False,
 ) -> PlannedRun:
     """The run of a config, as far as the config and the source of its model show it.
 
@@ -111,6 +116,7 @@ def planned_run(
         epochs: Its length, in place of the config's.
         steps_per_epoch: Optimizer steps in an epoch, in place of what the config shows.
         default_epochs: Its length where the config says nothing.
+        endless: Whether a run without a length will do.
 
     Raises:
         AnnealError: If its length is not known.
@@ -119,7 +125,7 @@ def planned_run(
     max_steps = run.max_steps if epochs is None else None
     if max_epochs is None and max_steps is None and run.trainer.get("max_epochs") is None:
         max_epochs = default_epochs
-    if max_epochs is None and max_steps is None:
+    if max_epochs is None and max_steps is None and not endless:
         what = "not in the config" if run.trainer.get("max_epochs") is None else "-1 is no length"
         raise AnnealError("trainer.max_epochs", f"{what}; give --epochs")
     source = model_source(run)

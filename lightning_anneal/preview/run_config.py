@@ -246,7 +246,36 @@ def _annealing(run: RunConfig, arguments: Mapping[str, Any]) -> Iterator[Rule]:
     else:
         # One by one, so that a mistake in one hides no other.
         for name, settings in params.items():
-            yield from _tried(run, read_rules, {name: settings}) or ()
+            yield from _read_one(run, name, settings)
+
+
+def _read_one(run: RunConfig, name: Any, settings: Any) -> tuple[Rule, ...]:
+    """The rule of a parameter; or each of its mistakes, found by reading on without the key that was wrong."""
+    left = dict(settings) if isinstance(settings, Mapping) else settings
+    wrong: list[str] = []
+    while True:
+        try:
+            read = read_rules({name: left})
+            return () if wrong else read
+        except AnnealError as error:
+            # What is missing then is missing because it was taken away, or misspelled.
+            if not (wrong and error.what.startswith("missing")):
+                run.problems.append(error)
+            key = _key_of(error, str(name), left)
+            if key is None or key == "strategy":
+                return ()
+            del left[key]
+            wrong.append(key)
+
+
+def _key_of(error: AnnealError, name: str, settings: Any) -> str | None:
+    """Which of the settings an error is about, if it is one of them."""
+    if not isinstance(settings, Mapping):
+        return None
+    inside = error.where.removeprefix(f"{name}.")
+    known = [key for key in settings if inside == key or inside.startswith(f"{key}.")] if inside != error.where else []
+    unknown = [key for key in settings if error.what.startswith(f"unknown key {quote(key)}") and error.where == name]
+    return next(iter([*known, *unknown]), None)
 
 
 def _beta(run: RunConfig, arguments: Mapping[str, Any]) -> Iterator[Rule]:

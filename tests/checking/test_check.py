@@ -121,7 +121,8 @@ def test_every_problem_is_told_and_not_only_the_first() -> None:
 @pytest.mark.parametrize(
     ("written", "problem"),
     [
-        (config(anneal(a=linear(total_steps="50%")), epochs=-1), "trainer.max_epochs: -1 is no length; give --epochs"),
+        (config(anneal(a=linear(total_steps="50%")), epochs=-1),
+         "a.total_steps: '50%' needs the length of the run, which is not known; give a number of epochs"),
         (config(anneal(a=linear(eval_value=1, object="optimizer", attr_name="param_groups.0.lr"))),
          "a.eval_value: is for values of the module, not of the optimizer"),
         (config(anneal(a=linear()), anneal(b=linear())),
@@ -149,6 +150,18 @@ def test_every_problem_is_told_and_not_only_the_first() -> None:
 )  # fmt: skip
 def test_problems(written: dict[str, Any], problem: str) -> None:
     assert looked_at(written)[0] == [problem]
+
+
+def test_every_mistake_in_one_parameter_is_told() -> None:
+    settings = {"strategy": "linear", "start_value": "x", "end_val": 1, "total_stps": 5, "intervall": "step"}
+    assert looked_at(config(anneal(a=settings, b=linear(interval="week", frequency=0, total_steps="5 weeks"))))[0] == [
+        "a: unknown key 'end_val'; did you mean 'end_value'?",
+        "a: unknown key 'total_stps'; did you mean 'total_steps'?",
+        "a: unknown key 'intervall'; did you mean 'interval'?",
+        "b.interval: unknown interval 'week'; known: epoch, step",
+        "b.frequency: must be positive, got 0",
+        "b.total_steps: must be a number, '10ep', '500st' or '30%', got '5 weeks'",
+    ]
 
 
 @pytest.mark.parametrize(

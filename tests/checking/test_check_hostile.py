@@ -109,13 +109,11 @@ def test_all_mistakes_in_one_place(written: dict[str, Any]) -> None:
     assert len(problems(written)) == 3
 
 
-@pytest.mark.xfail(strict=True, reason="a run without a length hides every other mistake")
 def test_a_run_without_a_length_hides_no_other_mistake() -> None:
     twice = {"a": {**LINEAR, "attr_name": "x"}, "b": {**LINEAR, "attr_name": "x"}}
     assert any("the same place" in p for p in problems(config(anneal(twice), max_epochs=-1, max_time="00:01:00:00")))
 
 
-@pytest.mark.xfail(strict=True, reason="a fit runs it: nothing in it needs the run's length")
 def test_a_run_that_ends_by_time() -> None:
     assert problems(config(anneal({"beta": LINEAR}), max_epochs=-1, max_time="00:01:00:00")) == []
 
