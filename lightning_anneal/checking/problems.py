@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import nn
@@ -15,6 +16,8 @@ from lightning_anneal.horizons import HORIZON_POLICIES
 from lightning_anneal.optim.configure import configure_optimizers
 from lightning_anneal.optim.groups import check_groups
 from lightning_anneal.optim.optimizers import build_optimizer
+from lightning_anneal.optim.registry import checked_mapping
+from lightning_anneal.optim.scheduler_configs import read_scheduler_config
 from lightning_anneal.optim.specs import read_spec
 from lightning_anneal.preview.model_source import ModelSource
 from lightning_anneal.preview.planned_run import PlannedRun
@@ -49,7 +52,7 @@ def find_problems(
     return found
 
 
-def optimizer_problems(settings: Mapping[str, object]) -> list[AnnealError]:
+def optimizer_problems(settings: Mapping[str, Any]) -> list[AnnealError]:
     """Mistakes in the keys of `configure_optimizers` and in its groups."""
     known = [name for name in inspect.signature(configure_optimizers).parameters if name not in ("module", "unknown")]
     found = [
@@ -64,8 +67,15 @@ def optimizer_problems(settings: Mapping[str, object]) -> list[AnnealError]:
         *_tried(lambda: check_groups(settings)),
         # Each by itself, so that a mistake in one hides none in another.
         *_tried(lambda: build_optimizer(parameter, str(settings.get("optimizer") or "Adam"))),
+        *_tried(lambda: _read_configs(settings)),
         *_tried(lambda: read_spec("scheduler", settings.get("scheduler") or "StepLR", "scheduler_kwargs", kwargs)),
     ]
+
+
+def _read_configs(settings: Mapping[str, Any]) -> None:
+    """Without a scheduler a fit only warns of them."""
+    if settings.get("scheduler") is not None:
+        read_scheduler_config(checked_mapping("scheduler_configs", settings.get("scheduler_configs")))
 
 
 def _in_model(rule: Rule, source: ModelSource | None) -> list[AnnealError]:

@@ -250,22 +250,28 @@ def _annealing(run: RunConfig, arguments: Mapping[str, Any]) -> Iterator[Rule]:
 
 
 def _read_one(run: RunConfig, name: Any, settings: Any) -> tuple[Rule, ...]:
-    """The rule of a parameter; or each of its mistakes, found by reading on without the key that was wrong."""
+    """The rule of a parameter; or each of its mistakes, found by reading on with 1 for what was wrong."""
     left = dict(settings) if isinstance(settings, Mapping) else settings
-    wrong: list[str] = []
+    wrong = False
+    tried: set[str] = set()
     while True:
         try:
             read = read_rules({name: left})
             return () if wrong else read
         except AnnealError as error:
-            # What is missing then is missing because it was taken away, or misspelled.
-            if not (wrong and error.what.startswith("missing")):
+            missing = error.what.startswith("missing")
+            # What is missing behind another mistake may be what was misspelled there, and a 1 is nobody's mistake.
+            key = error.where.removeprefix(f"{name}.") if missing else _key_of(error, str(name), left)
+            if not (wrong and missing) and key not in tried:
                 run.problems.append(error)
-            key = _key_of(error, str(name), left)
-            if key is None or key == "strategy":
+            wrong = True
+            if key is None or key == "strategy" or "." in key or (missing and key in tried):
                 return ()
-            del left[key]
-            wrong.append(key)
+            if key in tried or error.what.startswith("unknown key"):
+                del left[key]
+            else:
+                left[key] = 1
+            tried.add(key)
 
 
 def _key_of(error: AnnealError, name: str, settings: Any) -> str | None:

@@ -158,6 +158,7 @@ def test_every_mistake_in_one_parameter_is_told() -> None:
         "a: unknown key 'end_val'; did you mean 'end_value'?",
         "a: unknown key 'total_stps'; did you mean 'total_steps'?",
         "a: unknown key 'intervall'; did you mean 'interval'?",
+        "a.start_value: must be a number, got 'x'",
         "b.interval: unknown interval 'week'; known: epoch, step",
         "b.frequency: must be positive, got 0",
         "b.total_steps: must be a number, '10ep', '500st' or '30%', got '5 weeks'",

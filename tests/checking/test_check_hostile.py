@@ -97,7 +97,6 @@ def test_a_callback_by_the_path_of_its_module() -> None:
     assert problems(config(callback))
 
 
-@pytest.mark.xfail(strict=True, reason="of the mistakes in one parameter, or in optim, only the first is told")
 @pytest.mark.parametrize(
     "written",
     [
