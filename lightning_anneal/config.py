@@ -164,9 +164,9 @@ def _read_rule(name: object, given: object) -> Rule:
         what = "must be a mapping of settings, a schedule or a callable of t"
         raise AnnealError(name, f"{what}, got {quote(given)}")
     owner = given.get("object")
-    if isinstance(owner, str):
+    if isinstance(owner, str | int | float):
         owner = choice(f"{name}.object", owner, OBJECTS)
-    settings = {k: v if k == "object" else plain(name, v) for k, v in given.items()}
+    settings = {k: v if k == "object" else plain(f"{name}.{k}", v) for k, v in given.items()}
     interval, frequency = read_timing(name, settings)
     path = settings.get("attr_name")
     if path is not None and not isinstance(path, str):
