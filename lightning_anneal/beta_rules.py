@@ -48,7 +48,7 @@ def beta_rules(
         ['beta']
     """
     kind = beta_type(beta_scheduler_type)
-    if not isinstance(attr_name, str):
+    if not isinstance(attr_name, str) or not attr_name:
         raise AnnealError("attr_name", f"must be a dotted path, got {quote(attr_name)}")
     if eval_beta is not None and number("eval_beta", eval_beta) < 0:
         raise AnnealError("eval_beta", f"must not be negative, got {quote(eval_beta)}")

@@ -169,7 +169,7 @@ def _read_rule(name: object, given: object) -> Rule:
     settings = {k: v if k == "object" else plain(f"{name}.{k}", v) for k, v in given.items()}
     interval, frequency = read_timing(name, settings)
     path = settings.get("attr_name")
-    if path is not None and not isinstance(path, str):
+    if path is not None and (not isinstance(path, str) or not path):
         raise AnnealError(f"{name}.attr_name", f"must be a dotted path, got {quote(path)}")
     eval_value, scale_lr = settings.get("eval_value"), settings.get("scale_lr")
     source = read_source(name, settings, _COMMON)

@@ -214,6 +214,8 @@ class Mutations:
             around = at(config, place[:-1])
             kind = str(around.get("strategy", "")).lower()
             needed = _NEEDED.get(kind, set()) | ({"strategy"} if "strategy" in around else set())
+            if not str(around.get("trigger_source")).lower().startswith("metric_"):
+                needed = needed - {"monitor"}  # which only picks one of several stoppers
             if "duration" in around and place[:-2]:
                 siblings = at(config, place[:-2])
                 needed = needed | ({"duration"} if place[-2] < len(siblings) - 1 else set())
