@@ -56,7 +56,7 @@ class Engine:
         self.reactions = Reactions(self.rules)
         self._resolved: dict[str, Resolved] = {}
         self._lines: list[Line] = []
-        self._tensors: list[AnyLine] = []
+        self._tensors: set[str] = set()
         self._set_aside: list[tuple[Target, Value]] = []
         self._last_values: dict[str, Value] = {}
         self._told: set[str] = set()
@@ -155,21 +155,31 @@ class Engine:
     def make_tensors(self, device: torch.device) -> None:
         """Put a 0-d tensor in the place of each parameter that asks for one with ``as_tensor``."""
         for line in self._every_line():
-            if line.rule.as_tensor and not line.target.in_place:
-                line.target.slot.set(torch.tensor(line.target.read(), dtype=torch.float32, device=device))
-                line.target.in_place = True
-                self._tensors.append(line)
+            target = line.target
+            if line.rule.as_tensor and not target.in_place:
+                dtype = torch.int64 if target.whole else torch.float32
+                target.slot.set(torch.tensor(target.read(), dtype=dtype, device=device))
+                target.in_place = True
+                self._tensors.add(target.name)
 
     def release(self) -> None:
-        """Turn those tensors into floats again, and let go of the run's objects."""
+        """Turn those tensors into numbers again, and let go of the run's objects."""
         self.leave_eval()
-        for line in self._tensors:
-            # The value itself, which float32 had rounded.
-            line.target.slot.set(float(self._value_now(line)))
-            line.target.in_place = False
+        for line in self._every_line():
+            # By name, because a resumed run has other groups, in which the checkpoint's tensors stand.
+            if line.target.name in self._tensors:
+                # The value itself, which float32 had rounded.
+                line.target.slot.set(line.target.cast(self._value_now(line)))
+                line.target.in_place = False
         self._last_values = {**self._last_values, **self.values}
-        self._lines, self._tensors, self._resolved, self.reactions.lines = [], [], {}, []
+        self._lines, self._resolved, self.reactions.lines = [], {}, []
+        self._tensors = set()
         self._loop = StepLoop()
+
+    @property
+    def python_numbers(self) -> dict[str, str]:
+        """By target, the path of each value that is kept as a Python number, not in a tensor."""
+        return {line.target.name: line.rule.path for line in self._every_line() if not line.target.in_place}
 
     @property
     def bound(self) -> bool:

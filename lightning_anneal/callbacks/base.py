@@ -29,6 +29,7 @@ from lightning_anneal.callbacks.loaders import begin_with_batch_size, scale_rate
 from lightning_anneal.callbacks.optimizer_watch import OptimizerWatchCallback
 from lightning_anneal.callbacks.poll import Poll
 from lightning_anneal.callbacks.pruning import prune_unused_hooks
+from lightning_anneal.callbacks.recompiles import RecompileWatch
 from lightning_anneal.callbacks.run import roots_of
 from lightning_anneal.callbacks.start import bind
 from lightning_anneal.callbacks.steps import StepCount
@@ -72,6 +73,7 @@ class RuleCallback(Callback):
         self._engine = Engine(rules)
         self._poll = Poll(self._engine.rules)
         self._stops = StopTaker()
+        self._recompiles = RecompileWatch(rank_zero_warn)
         self._audit = Audit()
         self._on_horizon_change = choice("on_horizon_change", on_horizon_change, HORIZON_POLICIES)
         if name is not None and (not isinstance(name, str) or not name):
@@ -227,6 +229,7 @@ class RuleCallback(Callback):
                     callback._engine.find_lengths_again(horizon_of(trainer))
         self._step_names = frozenset(engine.names("step"))
         engine.make_tensors(pl_module.device)
+        self._recompiles.begin(engine.python_numbers)
         engine.go_to(engine.epoch, engine.step_in_force, tell=not self._has_state)
         if self._speaks_for_all(trainer):
             log_settings(trainer, pl_module, _ours(trainer))
@@ -414,6 +417,7 @@ class RuleCallback(Callback):
         self._engine.find_targets(roots_of(trainer, pl_module))
         self._engine.find_starts(horizon_of(trainer))
         self._engine.build(horizon_of(trainer))
+        self._engine.make_tensors(pl_module.device)
         self._poll.bind(trainer, self._engine.found_names)
         self._groups = _group_ids(trainer)
 
@@ -444,6 +448,7 @@ class RuleCallback(Callback):
         if self._trainer is not None:
             self._steps.settle(self._trainer)
         self._stops.release()
+        self._recompiles.end()
         if self._trainer is not None and self._watching:
             # Computing a metric may take all processes, and an exception may be one process's own.
             self._poll.release(None if alone and self._trainer.world_size > 1 else self._trainer)
