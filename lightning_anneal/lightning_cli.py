@@ -44,6 +44,13 @@ class _Parser(LightningArgumentParser):
 class AnnealCLI(LightningCLI):
     """LightningCLI in which an `AnnealError` stays one, whatever was raised around it."""
 
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        """Make the parser, or one of a subcommand."""
+        parser = super().init_parser(**kwargs)
+        # Lightning 2.5.0 can't be told which class to make; ours has the same state.
+        parser.__class__ = _Parser
+        return parser
+
     def instantiate_classes(self) -> None:
         """Build model, data and trainer."""
         try:
@@ -75,7 +82,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             LightningDataModule,
             subclass_mode_model=True,
             subclass_mode_data=True,
-            parser_class=_Parser,
             save_config_kwargs={"overwrite": True, "config_filename": _full_name(sys.argv)},
         )
     except (AnnealError, MisconfigurationException) as error:

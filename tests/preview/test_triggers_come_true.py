@@ -10,9 +10,9 @@ import pytest
 from lightning.pytorch.callbacks import EarlyStopping
 
 from lightning_anneal import HyperparamAnnealingCallback
-from tests.followed import on
-from tests.preview.runs import Optimized, Watched, annealing, fitted, previewed, stopping
+from tests.preview.runs import Optimized, Watched, fitted, previewed
 from tests.scripted import LOSSES
+from tests.written import annealing, on, stopping
 
 HALF, THIRD = "early_stopper_half_patience", "early_stopper_third_patience"
 NAN = math.nan
