@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             outcomes[chosen] = run(chosen, options.folder.resolve(), options.fresh)
     text = table(outcomes)
     print(text)
-    red = [chosen.name for chosen, outcome in outcomes.items() if outcome and not outcome.green]
+    red = [chosen.name for chosen, outcome in outcomes.items() if not outcome.green]
     if options.publish and not red:
         PAGE.write_text(put_between(PAGE.read_text(), "versions", text))
     if red:

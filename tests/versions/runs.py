@@ -25,6 +25,7 @@ class Outcome:
 
     Args:
         python: The interpreter's whole version.
+        not_run: Why nothing was run.
         versions: What was installed, by name.
         counts: Tests by what became of them.
         failure: What went wrong.
@@ -32,6 +33,7 @@ class Outcome:
     """
 
     python: str
+    not_run: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
     failure: str = ""
@@ -56,8 +58,8 @@ def find_python(version: str) -> Path | None:
     return None
 
 
-def run(chosen: VersionSet, folder: Path, fresh: bool = False) -> Outcome | None:
-    """Install a set and test it; None where there is no such Python. The outcome is kept in the folder, too.
+def run(chosen: VersionSet, folder: Path, fresh: bool = False) -> Outcome:
+    """Install a set and test it; the outcome is kept in the folder, too.
 
     Args:
         chosen: The set.
@@ -66,7 +68,7 @@ def run(chosen: VersionSet, folder: Path, fresh: bool = False) -> Outcome | None
     """
     python = find_python(chosen.python)
     if python is None:
-        return None
+        return Outcome(chosen.python, f"no Python {chosen.python} there")
     folder.mkdir(parents=True, exist_ok=True)
     try:
         outcome = test(chosen, install(chosen, python, folder, fresh), folder)
@@ -77,10 +79,10 @@ def run(chosen: VersionSet, folder: Path, fresh: bool = False) -> Outcome | None
     return outcome
 
 
-def kept(chosen: VersionSet, folder: Path) -> Outcome | None:
+def kept(chosen: VersionSet, folder: Path) -> Outcome:
     """The outcome of an earlier run."""
     path = folder / f"{chosen.name}.json"
-    return Outcome(**json.loads(path.read_text())) if path.exists() else None
+    return Outcome(**json.loads(path.read_text())) if path.exists() else Outcome(chosen.python, "never")
 
 
 def install(chosen: VersionSet, python: Path, folder: Path, fresh: bool) -> Path:
@@ -107,10 +109,8 @@ def test(chosen: VersionSet, python: Path, folder: Path) -> Outcome:
     report = folder / f"{chosen.name}.xml"
     report.unlink(missing_ok=True)
     words = ["-p", "no:cacheprovider", f"--junitxml={report}", *chosen.pytest_arguments()]
-    outcome = Outcome(
-        _call(python, "-c", "import platform; print(platform.python_version())").strip(),
-        json.loads(_call(python, "-c", _ASKED)),
-    )
+    whole = _call(python, "-c", "import platform; print(platform.python_version())").strip()
+    outcome = Outcome(whole, versions=json.loads(_call(python, "-c", _ASKED)))
     began = time.monotonic()
     with (folder / f"{chosen.name}.log").open("w") as log:
         done = subprocess.run(
