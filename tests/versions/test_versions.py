@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -101,6 +103,42 @@ def test_a_failure_is_no_table_to_publish(
     assert command.main(words) == 0
     assert "| oldest | 3.11.7 |" in page.read_text()
     assert "\nold\n" not in page.read_text()
+
+
+# -- where there is no torch ------------------------------------------------------------------------------------------
+
+INSIDE = """
+def test_asks(): import no_such_torch.nn
+def test_asks_behind_an_error():
+    try:
+        import no_such_torch
+    except ImportError:
+        raise ValueError("needs it")
+def test_other_mistake(): import neither_this
+def test_needs_none(): pass
+"""
+PLUGGED = """
+import sys, pytest, tests.versions.without_torch as plugin
+plugin.MISSING = ("no_such_torch",)
+sys.exit(pytest.main([*sys.argv[1:], "-q", "-p", "no:cacheprovider", "--rootdir", sys.argv[1]], plugins=[plugin]))
+"""
+
+
+def test_only_what_asks_for_torch_is_skipped(tmp_path: Path) -> None:
+    (tmp_path / "test_inside.py").write_text(INSIDE)
+    (tmp_path / "test_file.py").write_text("import no_such_torch\ndef test_never(): assert False\n")
+    words = [sys.executable, "-c", PLUGGED, str(tmp_path)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 1
+    assert "1 failed, 1 passed, 3 skipped" in done.stdout
+    assert "test_other_mistake" in done.stdout
+
+
+def test_with_torch_nothing_is_skipped() -> None:
+    words = [sys.executable, "-m", "pytest", "-p", "tests.versions.without_torch", "tests/test_errors.py"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "is for where there is no torch" in done.stderr
 
 
 # -- the page ---------------------------------------------------------------------------------------------------------
