@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 EXTRAS := $(VENV)/.extras
 DOCS := $(VENV)/.docs
 
-.PHONY: demo study test test-all docs bench format clean
+.PHONY: demo study test test-all test-versions docs bench format clean
 
 demo: $(READY)
 	$(BIN)/lightning-anneal fit --config configs/cyclical_beta.yaml
@@ -25,6 +25,10 @@ test: $(READY)
 # With every extra; the tests of one that is missing are skipped.
 test-all: $(EXTRAS) test docs
 	$(BIN)/pytest -m slow
+
+# The oldest and newest supported versions and every Python, in build/versions; VERSIONS=--publish writes into docs/, too.
+test-versions: $(READY)
+	$(BIN)/python -m tests.versions $(VERSIONS)
 
 # The pages of docs/, as HTML in build/docs; a warning is an error.
 docs: $(DOCS)

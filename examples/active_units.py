@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 from torchmetrics import Metric
-from torchmetrics.utilities import dim_zero_cat
+from torchmetrics.utilities.data import dim_zero_cat
 
 THRESHOLD = 0.01
 """The variance from which on a dimension counts as used, as in the paper."""

@@ -6,12 +6,13 @@ Overrides reach everywhere, and mistakes are told in one line.
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import json
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -40,19 +41,58 @@ class _Parser(LightningArgumentParser):
         say_error(str(cause or _missing_space(message) or _GIVEN.sub("", message)))
         sys.exit(_USAGE_ERROR)
 
+    def add_instantiator(self, instantiator: Callable[..., Any], *arguments: Any, **options: Any) -> None:
+        """Have a class made by a function, and keep what that raises."""
+        super().add_instantiator(_keeping(instantiator), *arguments, **options)
+
 
 class AnnealCLI(LightningCLI):
     """LightningCLI in which an `AnnealError` stays one, whatever was raised around it."""
 
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        """Make the parser, or one of a subcommand."""
+        parser = super().init_parser(**kwargs)
+        # Lightning 2.5.0 can't be told which class to make; ours has the same state.
+        parser.__class__ = _Parser
+        return parser
+
     def instantiate_classes(self) -> None:
         """Build model, data and trainer."""
+        # After Lightning's own, for all classes that those aren't for.
+        self.parser.add_instantiator(_make, object)
+        _RAISED.clear()
         try:
             super().instantiate_classes()
         except Exception as error:
-            cause = _anneal_error(error)
+            cause = _anneal_error(error) or next(filter(None, map(_anneal_error, _RAISED)), None)
             if cause is None:
                 raise
             raise cause from None
+        finally:
+            _RAISED.clear()
+
+
+_RAISED: list[Exception] = []
+"""What constructors raised. jsonargparse 4.50 and older tell a union's errors as text, and not what they come from."""
+
+
+def _keeping(make: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, with what it raises in `_RAISED`; its signature is what jsonargparse goes by."""
+
+    @functools.wraps(make)
+    def made(*arguments: Any, **options: Any) -> Any:
+        try:
+            return make(*arguments, **options)
+        except Exception as error:
+            _RAISED.append(error)
+            raise
+
+    return made
+
+
+def _make(class_type: type[Any], *arguments: Any, **options: Any) -> Any:
+    """What jsonargparse does by default."""
+    return class_type(*arguments, **options)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -75,7 +115,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             LightningDataModule,
             subclass_mode_model=True,
             subclass_mode_data=True,
-            parser_class=_Parser,
             save_config_kwargs={"overwrite": True, "config_filename": _full_name(sys.argv)},
         )
     except (AnnealError, MisconfigurationException) as error:

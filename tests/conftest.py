@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
-from lightning.pytorch import Callback, LightningModule, Trainer
 
-from tests.tiny import Tiny, trainer_for
+if TYPE_CHECKING:
+    from lightning.pytorch import Callback, LightningModule, Trainer
+
+    from tests.tiny import Tiny
 
 # LightningCLI of the tested Lightning calls what jsonargparse will drop in version 5; no test can change that.
 os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
@@ -25,6 +27,8 @@ hypothesis.settings.load_profile("short")
 @pytest.fixture
 def fit(tmp_path: Path) -> Callable[..., Tiny]:
     """Fit a module with callbacks, and return it."""
+    # Not above: what needs no torch is tested where there is none, too.
+    from tests.tiny import Tiny, trainer_for
 
     def run(*callbacks: Callback, module: LightningModule | None = None, ckpt_path: Any = None, **options: Any) -> Any:
         module = Tiny() if module is None else module

@@ -100,9 +100,3 @@ SCHEDULES: dict[str, dict[str, Any]] = {
         "interval": "step",
     },
 }
-
-
-def on(source: str, **settings: Any) -> dict[str, Any]:
-    """The settings of a parameter that goes through 0, 1, 2, ... at the events of a source."""
-    answer = {} if "multiply" in settings else {"values": [float(n) for n in range(20)]}
-    return {"strategy": "TRIGGER_BASED", "trigger_source": source, **answer, **settings}

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
-from lightning_anneal import AnnealError
+from lightning_anneal import AnnealError, get_beta_scheduler
 from lightning_anneal.cli import main
 from lightning_anneal.overrides import apply_override, take_overrides
-from tests.tiny import QUIET
+from tests.tiny import QUIET, Tiny
 
 ROOT = Path(__file__).parents[1]
 
@@ -155,6 +155,25 @@ def test_nothing_inside_the_settings_is_ever_called(
     assert run.returncode == 2
     assert run.stderr.splitlines()[-1].startswith("error: ")
     assert not touched.exists()
+
+
+class Misbuilt(Tiny):
+    """Asks its constructor for what isn't there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.schedule = get_beta_scheduler("linear")
+
+
+def test_a_mistake_that_a_constructor_finds_is_one_last_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Lightning's parser takes a model or None, and tells what neither was as a text of many lines.
+    path = tmp_path / "config.yaml"
+    data = {"class_path": "tests.tiny.Data"}
+    path.write_text(yaml.safe_dump({"model": {"class_path": "tests.test_cli.Misbuilt"}, "data": data}))
+    assert main(["fit", "--config", str(path), "--trainer.accelerator=cpu", "--trainer.logger=false"]) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == "error: linear.max_beta: missing"
 
 
 def test_overrides_reach_into_callbacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

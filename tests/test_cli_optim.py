@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,7 @@ def test_values_and_overrides(tmp_path: Path) -> None:
     assert (seen["scheduler"].step_size, seen["scheduler"].gamma) == (1, 0.5)
 
 
+PARSERS_OWN = "what jsonargparse says"
 SPACE = "error: optimizer_kwargs: YAML reads 'momentum:0.9' as text; write 'momentum: 0.9'"
 
 
@@ -78,7 +80,7 @@ SPACE = "error: optimizer_kwargs: YAML reads 'momentum:0.9' as text; write 'mome
         ({}, ["--set=model.init_args.optim.optimizer_kwargs={momentum:0.9}"], SPACE),
         ({}, ["--model.init_args.optim.optimizer_kwargs={momentum:0.9}"], SPACE.replace("optimizer_k", "optim.optimizer_k")),
         ({"optimizer": "AdamV"}, [], "error: optimizer: unknown optimizer 'AdamV'; did you mean 'Adam'?"),
-        ({"optimiser": "SGD"}, [], "error: Group 'optim' does not accept option 'optimiser'"),
+        ({"optimiser": "SGD"}, [], PARSERS_OWN),
         ({"learning_rate": -1.0}, [], "error: learning_rate: must not be negative, got -1.0"),
         ({**SGD}, [], "error: scheduler_kwargs.step_size: missing; StepLR takes step_size, gamma"),
         (
@@ -96,7 +98,11 @@ def test_mistakes_are_one_last_line(
     except SystemExit as stop:
         status = int(str(stop.code))
     assert status == 2
-    assert capsys.readouterr().err.splitlines()[-1] == line
+    said = capsys.readouterr().err.splitlines()[-1]
+    # The parser's words depend on its version.
+    assert said == line or (
+        line == PARSERS_OWN and re.fullmatch("error: .*'optim' does not accept .*'optimiser'", said)
+    )
 
 
 def test_lightnings_own_error_of_a_monitor_is_one_line_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ Bergstra et al., "Algorithms for Hyper-Parameter Optimization", NeurIPS 2011; Go
 
 from __future__ import annotations
 
+import warnings
 from collections import deque
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -37,7 +38,10 @@ class Study:
         self._distributions = {path: self._distribution(axis) for path, axis in plan.space.axes.items()}
         self._left = deque(run for run in plan.runs if run.state not in FINISHED)
         # A seed of its own for each start: the same one would suggest again what it did in the beginning.
-        sampler = optuna.samplers.TPESampler(seed=settings.sampler_seed + len(plan.runs), constant_liar=True)
+        with warnings.catch_warnings():
+            # Optuna 4 calls `constant_liar` experimental, which says nothing to who runs a search.
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            sampler = optuna.samplers.TPESampler(seed=settings.sampler_seed + len(plan.runs), constant_liar=True)
         direction: Any = "minimize" if settings.mode == "min" else "maximize"
         self._study: Any = optuna.create_study(direction=direction, sampler=sampler, pruner=self._pruner())
         self._trials: dict[int, Any] = {}

@@ -14,8 +14,9 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from lightning_anneal import AnnealError, HyperparamAnnealingCallback
-from tests.followed import BATCHES, EPOCHS, LOSSES, SCHEDULES, Followed, on
+from tests.followed import BATCHES, EPOCHS, LOSSES, SCHEDULES, Followed
 from tests.tiny import trainer_for
+from tests.written import on
 
 STOPPERS: dict[str, dict[str, Any]] = {
     "beta": on("early_stopper_counter"),

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from lightning_anneal import Cosine, HyperparamAnnealingCallback, Linear, Milestones, WarmRestart, get_beta_scheduler
+import lightning_anneal
+from lightning_anneal import Cosine, Linear, Milestones, WarmRestart, get_beta_scheduler
 from lightning_anneal.cli import main
 from lightning_anneal.drawing.figure import draw
 from lightning_anneal.drawing.panels import Mark, Panel, Trace
-from tests.followed import on
-from tests.preview.runs import ROOT
+from tests.written import ROOT, on
 
 RESTARTS = WarmRestart(Linear(0.0, 1.0, 2), 3)
 STEPS: dict[str, Any] = {"strategy": "exponential", "start_value": 1e-3, "end_value": 1e-6, "interval": "step"}
@@ -45,7 +45,9 @@ def legend(axis: Any) -> list[str]:
 
 def test_a_panel_for_each_parameter() -> None:
     figure = (
-        HyperparamAnnealingCallback({"net.a": RESTARTS, "b": STEPS, "c": Milestones({0: 2.0})}).preview(6, 2).figure
+        lightning_anneal.HyperparamAnnealingCallback({"net.a": RESTARTS, "b": STEPS, "c": Milestones({0: 2.0})})
+        .preview(6, 2)
+        .figure
     )
     assert [axis.get_title(loc="left") for axis in figure.axes] == [
         "net.a  (warm restart, by epoch)", "b  (exponential, by step)", "c  (milestones, by epoch)",
@@ -57,7 +59,7 @@ def test_a_panel_for_each_parameter() -> None:
 
 
 def test_the_curves() -> None:
-    figure = HyperparamAnnealingCallback({"a": RESTARTS, "b": STEPS}).preview(6, 2).figure
+    figure = lightning_anneal.HyperparamAnnealingCallback({"a": RESTARTS, "b": STEPS}).preview(6, 2).figure
     [(x, y)], [(by_step, _)] = lines(figure.axes[0]), lines(figure.axes[1])
     assert (x, y) == ([0, 1, 2, 3, 4, 5, 6], [0.0, 0.5, 1.0, 0.0, 0.5, 1.0, 1.0])
     assert by_step == [0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4, 4.5, 5, 5.5, 6]
@@ -75,7 +77,7 @@ def test_the_curves() -> None:
     ],
 )  # fmt: skip
 def test_restarts_stand_where_they_are(settings: Any, epochs: int, steps: int | None, restarts: list[float]) -> None:
-    figure = HyperparamAnnealingCallback({"a": settings}).preview(epochs, steps).figure
+    figure = lightning_anneal.HyperparamAnnealingCallback({"a": settings}).preview(epochs, steps).figure
     assert sorted(upright(figure.axes[0])) == restarts
     assert "restart" in legend(figure.axes[0])
 
@@ -83,12 +85,12 @@ def test_restarts_stand_where_they_are(settings: Any, epochs: int, steps: int | 
 def test_no_mark_lies_beyond_the_run() -> None:
     base = {"strategy": "linear", "start_value": 0, "end_value": 1}
     settings = {"strategy": "warm_restart", "base": base, "restart_interval": 8, "frequency": 5}
-    preview = HyperparamAnnealingCallback({"a": settings}).preview(9)
+    preview = lightning_anneal.HyperparamAnnealingCallback({"a": settings}).preview(9)
     assert preview.parameters[0].marks == ()
 
 
 def test_the_second_axis_counts_steps() -> None:
-    figure = HyperparamAnnealingCallback({"a": Linear(0, 1, 3), "b": STEPS}).preview(6, 25).figure
+    figure = lightning_anneal.HyperparamAnnealingCallback({"a": Linear(0, 1, 3), "b": STEPS}).preview(6, 25).figure
     figure.draw_without_rendering()
     [top] = figure.axes[0].child_axes
     assert top.get_xlabel() == "optimizer step"
@@ -98,7 +100,7 @@ def test_the_second_axis_counts_steps() -> None:
 
 
 def test_no_second_axis_where_steps_mean_nothing() -> None:
-    assert not HyperparamAnnealingCallback({"a": RESTARTS}).preview(6).figure.axes[0].child_axes
+    assert not lightning_anneal.HyperparamAnnealingCallback({"a": RESTARTS}).preview(6).figure.axes[0].child_axes
 
 
 def test_words_are_ticks() -> None:
@@ -106,7 +108,7 @@ def test_words_are_ticks() -> None:
         "a": on("early_stopper_counter", values=["slow", "$fast$", "_x"]),
         "b": on("early_stopper_counter", values=[True, False]),
     }
-    preview = HyperparamAnnealingCallback(rules).preview(
+    preview = lightning_anneal.HyperparamAnnealingCallback(rules).preview(
         6, metrics={"m": [1.0] * 6}, early_stopping={"monitor": "m", "patience": 4}
     )
     words, flags, metric = preview.figure.axes
@@ -118,7 +120,7 @@ def test_words_are_ticks() -> None:
 
 
 def test_metrics_and_the_end() -> None:
-    preview = HyperparamAnnealingCallback({"a": on("early_stopper_counter")}).preview(
+    preview = lightning_anneal.HyperparamAnnealingCallback({"a": on("early_stopper_counter")}).preview(
         9,
         metrics={"m": [3.0, 2.0, math.nan, 2.5, 2.5, 2.5, 1.0, 1.0, 1.0]},
         early_stopping={"monitor": "m", "patience": 2, "check_finite": False},
@@ -164,7 +166,7 @@ def test_a_title_and_names_are_no_formula(tmp_path: Path) -> None:
 
 
 def test_an_svg_has_its_names_and_a_png_its_size(tmp_path: Path) -> None:
-    preview = HyperparamAnnealingCallback({"a": RESTARTS, "b": STEPS}).preview(6, 2)
+    preview = lightning_anneal.HyperparamAnnealingCallback({"a": RESTARTS, "b": STEPS}).preview(6, 2)
     assert preview.save(tmp_path / "a.svg") == tmp_path / "a.svg"
     root = xml.etree.ElementTree.parse(tmp_path / "a.svg").getroot()
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
@@ -178,14 +180,14 @@ def test_an_svg_has_its_names_and_a_png_its_size(tmp_path: Path) -> None:
 
 
 def test_in_a_notebook() -> None:
-    data = HyperparamAnnealingCallback({"a": RESTARTS}).preview(6)._repr_png_()
+    data = lightning_anneal.HyperparamAnnealingCallback({"a": RESTARTS}).preview(6)._repr_png_()
     assert data is not None
     assert data.startswith(b"\x89PNG\r\n\x1a\n")
     assert data.endswith(b"IEND\xaeB`\x82")
 
 
 def test_nothing_to_draw() -> None:
-    preview = HyperparamAnnealingCallback({"a": {"strategy": "linear", "end_value": 1.0}}).preview(6)
+    preview = lightning_anneal.HyperparamAnnealingCallback({"a": {"strategy": "linear", "end_value": 1.0}}).preview(6)
     with pytest.raises(ValueError, match=r"^preview: has nothing to draw; a: begins at the value found"):
         preview.figure  # noqa: B018
     assert preview._repr_png_() is None
@@ -274,7 +276,7 @@ INSTALL = "plot: needs matplotlib: pip install 'lightning_anneal[plot]'"
 def test_without_matplotlib(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    preview = HyperparamAnnealingCallback({"a": RESTARTS}).preview(6)
+    preview = lightning_anneal.HyperparamAnnealingCallback({"a": RESTARTS}).preview(6)
     for draws in (lambda: preview.figure, lambda: preview.save(tmp_path / "a.png"), lambda: RESTARTS.plot()):
         with pytest.raises(ValueError, match="needs matplotlib") as error:
             draws()

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from lightning_anneal import HyperparamAnnealingCallback, Linear, WarmRestart
+import lightning_anneal
+from lightning_anneal import Linear, WarmRestart
 from lightning_anneal.drawing.panels import Mark, Panel, Trace
 from lightning_anneal.drawing.text import draw_text, short
-from tests.followed import on
+from tests.written import on
 
 Lines = list[str]
 
@@ -157,7 +158,9 @@ def test_a_preview_is_no_wider() -> None:
         "optimizer.param_groups.the_head_of_the_network.weight_decay": on("early_stopper_half_patience"),
         "b": {"strategy": "linear", "end_value": 1.0},
     }
-    preview = HyperparamAnnealingCallback(rules).preview(20, early_stopping={"monitor": "val_loss", "patience": 4})
+    preview = lightning_anneal.HyperparamAnnealingCallback(rules).preview(
+        20, early_stopping={"monitor": "val_loss", "patience": 4}
+    )
     for width in (40, 60, 80):
         lines = preview.text(width).splitlines()
         assert all(len(line) <= width for line in lines)
@@ -190,7 +193,7 @@ def test_two_lines_in_a_panel() -> None:
 
 
 def test_a_preview_prints_itself() -> None:
-    preview = HyperparamAnnealingCallback({"a": WarmRestart(Linear(0, 1, 2), 3)}).preview(6)
+    preview = lightning_anneal.HyperparamAnnealingCallback({"a": WarmRestart(Linear(0, 1, 2), 3)}).preview(6)
     assert str(preview) == repr(preview) == preview.text()
     lines = preview.text(40, ascii_only=True).splitlines()
     assert lines[0] == "a  (warm restart, by epoch)"
@@ -200,7 +203,7 @@ def test_a_preview_prints_itself() -> None:
 
 def test_by_step_and_by_epoch_have_one_axis() -> None:
     step = {"strategy": "linear", "start_value": 0, "end_value": 1, "total_steps": 8, "interval": "step"}
-    preview = HyperparamAnnealingCallback({"e": Linear(0, 1, 2), "s": step}).preview(4, 4)
+    preview = lightning_anneal.HyperparamAnnealingCallback({"e": Linear(0, 1, 2), "s": step}).preview(4, 4)
     lines = preview.text(60, ascii_only=True).splitlines()
     # Both are at their end from epoch 2 on, which is the middle.
     tops = [lines[1], lines[7]]
@@ -210,7 +213,7 @@ def test_by_step_and_by_epoch_have_one_axis() -> None:
 
 @pytest.mark.parametrize("width", [40, 53, 67, 80, 97])
 def test_a_restart_is_marked_where_the_value_falls(width: int) -> None:
-    preview = HyperparamAnnealingCallback({"a": WarmRestart(Linear(0, 1, 2), 7)}).preview(20)
+    preview = lightning_anneal.HyperparamAnnealingCallback({"a": WarmRestart(Linear(0, 1, 2), 7)}).preview(20)
     top, *_, bottom = preview.text(width, ascii_only=True).splitlines()[1:6]
     for at in [i for i, sign in enumerate(top) if sign == ":"]:
         assert top[at - 1] == "'"

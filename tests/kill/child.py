@@ -22,8 +22,9 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 
 from lightning_anneal import HyperparamAnnealingCallback
-from tests.followed import BATCHES, SCHEDULES, Followed, Seen, on
+from tests.followed import BATCHES, SCHEDULES, Followed, Seen
 from tests.tiny import trainer_for
+from tests.written import on
 
 EPOCHS = 8
 

@@ -19,8 +19,6 @@ from tests.tiny import trainer_for
 
 BATCHES = 4
 
-ROOT = Path(__file__).parents[2]
-
 
 class Watched(Scripted):
     """Has the attributes of `starts`; `trace` has epoch, batch, steps done and what was in force at each training step."""
@@ -76,17 +74,6 @@ class Optimized(Watched):
 
     def configure_optimizers(self) -> Any:
         return configure_optimizers(self, **self.optim)
-
-
-def annealing(**params: Any) -> dict[str, Any]:
-    """The callback in a config."""
-    return {"class_path": "lightning_anneal.HyperparamAnnealingCallback", "init_args": {"annealing_params": params}}
-
-
-def stopping(**options: Any) -> dict[str, Any]:
-    """An EarlyStopping in a config."""
-    path = "lightning.pytorch.callbacks.EarlyStopping"
-    return {"class_path": path, "init_args": {"monitor": "val_loss", "patience": 6, **options}}
 
 
 def previewed(config: dict[str, Any], folder: Path, losses: Sequence[float] = (), **options: Any) -> Preview:

@@ -20,8 +20,7 @@ from omegaconf import OmegaConf
 
 from lightning_anneal.cli import main
 from lightning_anneal.preview import command
-from tests.followed import on
-from tests.preview.runs import ROOT, annealing, stopping
+from tests.written import ROOT, annealing, on, stopping
 
 LINEAR = {"strategy": "linear", "start_value": 0.0, "end_value": 3.0}
 

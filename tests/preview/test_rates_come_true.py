@@ -13,9 +13,9 @@ from lightning.pytorch.callbacks import EarlyStopping
 from lightning_anneal import HyperparamAnnealingCallback
 from lightning_anneal.cli import main
 from lightning_anneal.preview.rates import Rates
-from tests.followed import on
-from tests.preview.runs import BATCHES, ROOT, Optimized, annealing, fitted, previewed, stopping
+from tests.preview.runs import BATCHES, Optimized, fitted, previewed
 from tests.scripted import LOSSES
+from tests.written import ROOT, annealing, on, stopping
 
 EPOCHS = 6
 

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from lightning_anneal import Cosine, Cyclical, Exponential, HyperparamAnnealingCallback, Sigmoid
+import lightning_anneal
+from lightning_anneal import Cosine, Cyclical, Exponential, Sigmoid
 from lightning_anneal.preview.planned_run import PlannedRun
 from lightning_anneal.preview.simulate import simulate
-from tests.followed import on
+from tests.written import on
 
 CURVES: dict[str, Any] = {
     "cosine": Cosine(0.1, 1e-7, 7),
@@ -38,7 +39,7 @@ def by_step(curve: Any) -> dict[str, Any]:
 
 
 def test_by_epoch() -> None:
-    rows = read(HyperparamAnnealingCallback(CURVES).preview(9).to_csv())
+    rows = read(lightning_anneal.HyperparamAnnealingCallback(CURVES).preview(9).to_csv())
     assert list(rows[0]) == ["epoch", *CURVES]
     assert [row["epoch"] for row in rows] == [str(epoch) for epoch in range(9)]
     for name, curve in CURVES.items():
@@ -46,7 +47,7 @@ def test_by_epoch() -> None:
 
 
 def test_epochs_and_steps() -> None:
-    preview = HyperparamAnnealingCallback({**CURVES, "s": by_step((0.1, 0.7, 9))}).preview(4, 3)
+    preview = lightning_anneal.HyperparamAnnealingCallback({**CURVES, "s": by_step((0.1, 0.7, 9))}).preview(4, 3)
     rows = read(preview.to_csv())
     assert list(rows[0]) == ["epoch", "step", *CURVES, "s"]
     assert [int(row["step"]) for row in rows] == list(range(12))
@@ -67,7 +68,9 @@ def test_epochs_and_steps() -> None:
     ],
 )
 def test_a_run_that_ends_inside_an_epoch(max_steps: int, per_epoch: float, epochs: list[int]) -> None:
-    rules = HyperparamAnnealingCallback({"e": Cosine(0, 1, 2), "s": by_step((0.0, 5.0, 5))})._engine.rules
+    rules = lightning_anneal.HyperparamAnnealingCallback(
+        {"e": Cosine(0, 1, 2), "s": by_step((0.0, 5.0, 5))}
+    )._engine.rules
     preview = simulate(PlannedRun(rules, max_steps=max_steps, steps_per_epoch=per_epoch))
     rows = read(preview.to_csv())
     assert [int(row["epoch"]) for row in rows] == epochs
@@ -78,7 +81,7 @@ def test_a_run_that_ends_inside_an_epoch(max_steps: int, per_epoch: float, epoch
 
 @pytest.mark.parametrize("per_epoch", [3, 7, 11, 49, 93, 107, 1000])
 def test_no_step_is_lost_to_rounding(per_epoch: int) -> None:
-    rules = HyperparamAnnealingCallback({"s": by_step((0.0, 5.0, 5))})._engine.rules
+    rules = lightning_anneal.HyperparamAnnealingCallback({"s": by_step((0.0, 5.0, 5))})._engine.rules
     for max_steps in range(1, 3 * per_epoch, max(1, per_epoch // 40)):
         preview = simulate(PlannedRun(rules, max_steps=max_steps, steps_per_epoch=per_epoch))
         assert preview.parameters[0].count == max_steps
@@ -89,7 +92,7 @@ def test_words_and_booleans() -> None:
         "word": on("early_stopper_counter", values=["slow, or", 'fa"st']),
         "flag": on("early_stopper_counter", values=[True, False]),
     }
-    preview = HyperparamAnnealingCallback(rules).preview(
+    preview = lightning_anneal.HyperparamAnnealingCallback(rules).preview(
         3, metrics={"v": [1.0, 2.0, 3.0]}, early_stopping={"monitor": "v", "patience": 5}
     )
     rows = read(preview.to_csv())
@@ -98,7 +101,7 @@ def test_words_and_booleans() -> None:
 
 
 def test_into_a_file(tmp_path: Path) -> None:
-    preview = HyperparamAnnealingCallback(CURVES).preview(3)
+    preview = lightning_anneal.HyperparamAnnealingCallback(CURVES).preview(3)
     path = tmp_path / "values.csv"
     text = preview.to_csv(path)
     assert path.read_bytes() == text.encode()
@@ -108,18 +111,18 @@ def test_into_a_file(tmp_path: Path) -> None:
 
 def test_nowhere(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"can't be written: No such file or directory$"):
-        HyperparamAnnealingCallback(CURVES).preview(3).to_csv(tmp_path / "no" / "values.csv")
+        lightning_anneal.HyperparamAnnealingCallback(CURVES).preview(3).to_csv(tmp_path / "no" / "values.csv")
 
 
 def test_nothing_to_write() -> None:
-    preview = HyperparamAnnealingCallback({"a": {"strategy": "linear", "end_value": 1}}).preview(3)
+    preview = lightning_anneal.HyperparamAnnealingCallback({"a": {"strategy": "linear", "end_value": 1}}).preview(3)
     assert preview.to_csv() == ""
     assert list(preview.rows()) == []
 
 
 def test_an_early_end_shortens_all() -> None:
     rules = {"a": on("early_stopper_counter"), "b": Cosine(0, 1, 8), "s": by_step((0.0, 5.0, 5))}
-    preview = HyperparamAnnealingCallback(rules).preview(
+    preview = lightning_anneal.HyperparamAnnealingCallback(rules).preview(
         9, 2, metrics={"v": [1.0] * 9}, early_stopping={"monitor": "v", "patience": 2}
     )
     assert [(row["epoch"], row["step"], row["a"], row["s"]) for row in preview.rows()] == [

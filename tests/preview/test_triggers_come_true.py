@@ -6,13 +6,15 @@ import math
 from pathlib import Path
 from typing import Any
 
+import lightning
 import pytest
 from lightning.pytorch.callbacks import EarlyStopping
+from packaging.version import Version
 
 from lightning_anneal import HyperparamAnnealingCallback
-from tests.followed import on
-from tests.preview.runs import Optimized, Watched, annealing, fitted, previewed, stopping
+from tests.preview.runs import Optimized, Watched, fitted, previewed
 from tests.scripted import LOSSES
+from tests.written import annealing, on, stopping
 
 HALF, THIRD = "early_stopper_half_patience", "early_stopper_third_patience"
 NAN = math.nan
@@ -249,14 +251,19 @@ def test_a_rate_that_falls_at_validations_of_some_epochs(tmp_path: Path, every: 
     assert {name: preview[name] for name in RULES_OF_RATES} == {name: module.epochs(name) for name in RULES_OF_RATES}
 
 
+TELLS_WHY = pytest.mark.skipif(
+    Version(lightning.__version__) < Version("2.6"), reason="EarlyStopping tells since 2.6 that it stops for a NaN"
+)
+
+
 @pytest.mark.parametrize(
     ("min_epochs", "series"),
     [
         (5, "up_and_down"),
         (8, "up_and_down"),
         pytest.param(30, "up_and_down"),
-        (5, "with_nan"),
-        (30, "with_nan"),
+        pytest.param(5, "with_nan", marks=TELLS_WHY),
+        pytest.param(30, "with_nan", marks=TELLS_WHY),
         (8, "steps"),
         pytest.param(30, "steps"),
     ],
