@@ -94,8 +94,10 @@ BETAS: dict[str, tuple[dict[str, Any], dict[str, Found]]] = {
     ),
     "warm_restart": (
         {
-            **{"base_scheduler_type": "linear", "base_scheduler_kwargs": {"max_beta": 1, "warmup_epochs": "25%"}},
-            **{"restart_interval": "50%", "restart_multiplier": 1.5},
+            "base_scheduler_type": "linear",
+            "base_scheduler_kwargs": {"max_beta": 1, "warmup_epochs": "25%"},
+            "restart_interval": "50%",
+            "restart_multiplier": 1.5,
         },
         {"beta": ([0.25], {"restart_interval=50%": 2.0, "base_scheduler_kwargs.warmup_epochs=25%": 1.0})},
     ),
