@@ -34,7 +34,7 @@ from lightning_anneal.callbacks.start import bind
 from lightning_anneal.callbacks.steps import StepCount
 from lightning_anneal.callbacks.stops import StopTaker
 from lightning_anneal.changes import Change, say
-from lightning_anneal.checks import Value, choice, number
+from lightning_anneal.checks import Value, choice, count
 from lightning_anneal.engine import Engine
 from lightning_anneal.errors import AnnealError, quote, suggestion
 from lightning_anneal.horizons import HORIZON_POLICIES
@@ -336,7 +336,7 @@ class RuleCallback(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._engine.load_state_dict(state_dict)
-        self._steps.done = int(number("checkpoint.steps_done", state_dict.get("steps_done", state_dict["step"])))
+        self._steps.done = count("checkpoint.steps_done", state_dict.get("steps_done", state_dict["step"]), least=0)
         self._has_state = True
         if self._watching:
             self._poll.load(state_dict.get("poll", {}))
