@@ -182,6 +182,11 @@ class Engine:
         return [target for resolved in self._resolved.values() for target in resolved.targets]
 
     @property
+    def places(self) -> list[tuple[Rule, Target]]:
+        """Every place that is written to, with its rule."""
+        return [(r, t) for r in self.rules if r.name in self._resolved for t in self._resolved[r.name].targets]
+
+    @property
     def found_names(self) -> list[str]:
         """The rules that have targets here; an optional one may have none."""
         return list(self._resolved)

@@ -29,7 +29,7 @@ from lightning_anneal.callbacks.loaders import begin_with_batch_size, scale_rate
 from lightning_anneal.callbacks.optimizer_watch import OptimizerWatchCallback
 from lightning_anneal.callbacks.poll import Poll
 from lightning_anneal.callbacks.pruning import prune_unused_hooks
-from lightning_anneal.callbacks.run import roots_of
+from lightning_anneal.callbacks.run import roots_of, swapped_buffers
 from lightning_anneal.callbacks.start import bind
 from lightning_anneal.callbacks.steps import StepCount
 from lightning_anneal.callbacks.stops import StopTaker
@@ -221,6 +221,8 @@ class RuleCallback(Callback):
         for name in engine.shadowed:
             rank_zero_warn(f"{name}: the module and its hparams both have it; the module's is annealed, "
                            f"write hparams.{name} for the other")  # fmt: skip
+        for warning in swapped_buffers(trainer, pl_module, engine):
+            rank_zero_warn(warning)
         if begin_with_batch_size(trainer, engine):
             for callback in _ours(trainer):
                 if callback._engine.bound and not callback._has_state:
