@@ -88,6 +88,17 @@ def annealing(**beta: Any) -> HyperparamAnnealingCallback:
     )
 
 
+def stalls(**settings: Any) -> dict[str, Any]:
+    """Fires whenever ``val_loss`` was no better than ever."""
+    return {
+        "strategy": "trigger_based",
+        "trigger_source": "metric_plateau",
+        "monitor": "val_loss",
+        "patience": 1,
+        **settings,
+    }
+
+
 def values_of(step: int) -> dict[str, float]:
     """What the callback calls the values of a step."""
     return dict(zip(("beta", "loss.margin", "temperature"), WHOLE[step], strict=True))
@@ -163,6 +174,22 @@ def test_a_stage_after_a_fit_and_before_the_next(tmp_path: Path, checkpoint: Pat
     both.fit_loop.max_epochs = EPOCHS
     both.fit(module)
     assert module.steps == WHOLE
+
+
+@pytest.mark.parametrize("eval_beta", [None, 9.0])
+@pytest.mark.parametrize("stage", ["validate", "test", "predict"])
+def test_beta_and_a_trigger_in_a_stage(tmp_path: Path, stage: str, eval_beta: float | None) -> None:
+    def both() -> list[Callback]:
+        beta = BetaScheduleCallback("linear", {"max_beta": 4, "warmup_epochs": "100%"}, eval_beta=eval_beta)
+        return [beta, HyperparamAnnealingCallback({"loss.margin": stalls(values=[5, 6, 7])})]
+
+    first = trainer(tmp_path, *both())
+    first.fit(Module())
+    first.save_checkpoint(tmp_path / "c.ckpt")
+    module = Module()
+    run_stage(stage, trainer(tmp_path, *both()), module, ckpt_path=tmp_path / "c.ckpt")
+    # In epoch 3 beta was 3. The loss is 1 throughout: no better after epochs 1 and 2.
+    assert (module.evaluated, module.now) == ([(eval_beta or 3, 7, 2)] * 2, (3, 7, 2))
 
 
 # -- again, and in copies ---------------------------------------------------------------------------------------------
@@ -246,8 +273,7 @@ def test_a_copy_is_a_callback_of_its_own(tmp_path: Path, kind: str, when: str) -
 @pytest.mark.parametrize("kind", COPIES)
 def test_a_copy_of_beta_and_of_triggers(tmp_path: Path, kind: str, when: str) -> None:
     beta = BetaScheduleCallback("linear", {"max_beta": 4, "warmup_epochs": "100%"}, eval_beta=9.0)
-    stalls = {"strategy": "trigger_based", "trigger_source": "metric_plateau", "monitor": "val_loss", "patience": 1}
-    triggers = HyperparamAnnealingCallback({"loss.margin": {**stalls, "values": [5, 6, 7]}})
+    triggers = HyperparamAnnealingCallback({"loss.margin": stalls(values=[5, 6, 7])})
     if when == "after":
         trainer(tmp_path, beta, triggers, max_epochs=3).fit(Module())
     module = Module()
@@ -414,6 +440,37 @@ def test_other_ways_to_run(tmp_path: Path, name: str) -> None:
     else:
         assert module.steps == WHOLE[:steps]
         assert callback.values == values_of(max(steps - 1, 0))
+
+
+UNKNOWN = "loss.margin.monitor: no metric 'val_loss' has been logged; known: Annealing/loss.margin"
+
+# The options of the Trainer, and the margin by epoch or the error.
+TRIGGERED: dict[str, tuple[dict[str, Any], list[float] | str]] = {
+    "fast_dev_run": ({"fast_dev_run": True}, [5]),
+    "max_steps": ({"max_epochs": -1, "max_steps": 5}, [5, 5, 6]),
+    "no checkpoints": ({"enable_checkpointing": False}, [5, 5, 6, 7]),
+    "one validation in two epochs": ({"check_val_every_n_epoch": 2}, [5, 5, 5, 5]),
+    # The second loss of epoch 0 is bad, and so is the first one of epoch 1.
+    "a validation after each batch": ({"val_check_interval": 1}, [5, 6, 7, 7]),
+    "no validation batches": ({"limit_val_batches": 0}, UNKNOWN),
+    "barebones": ({"barebones": True, **BARE}, UNKNOWN),
+}
+
+
+@pytest.mark.parametrize("name", TRIGGERED)
+@pytest.mark.filterwarnings("ignore:You are using `fast_dev_run`")
+def test_triggers_in_other_ways_to_run(tmp_path: Path, name: str) -> None:
+    options, expected = TRIGGERED[name]
+    module, callback = Module(), HyperparamAnnealingCallback({"loss.margin": stalls(values=[5, 6, 7])})
+    run = trainer(tmp_path, callback, **options)
+    if isinstance(expected, str):
+        with pytest.raises(AnnealError) as error:
+            run.fit(module)
+        assert str(error.value) == expected
+        expected = [5]  # the first epoch was trained
+    else:
+        run.fit(module)
+    assert [margin for _, margin, _ in module.steps[::BATCHES]] == expected
 
 
 def test_a_module_without_validation(tmp_path: Path) -> None:
