@@ -397,7 +397,7 @@ def refused(folder: Path, module: Weights, path: str, owner: str) -> None:
         made.append(make())
         return made[-1]
 
-    module.configure_optimizers = noted  # type: ignore[method-assign]
+    module.configure_optimizers = noted
     other = {"optimizer.param_groups.0.weight_decay": ramp(0.5, 0.0)}
     with pytest.raises(AnnealError) as error:
         fit(folder, module, {**other, path: ramp(0.5, 0.0)})

@@ -22,6 +22,7 @@ from lightning.pytorch.callbacks import (
     WeightAveraging,
 )
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.tuner import Tuner
 from torch.optim.swa_utils import get_ema_avg_fn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -308,6 +309,25 @@ def test_a_finder_in_front_and_behind(tmp_path: Path, name: str, behind: bool) -
     assert changes[:3] == [(0, "loss.margin", 0.0), (0, "beta", 0.0), (2, "loss.margin", 1.0)]
 
 
+TUNERS: dict[str, Callable[[Tuner, Module], Any]] = {
+    "lr_find": lambda tuner, module: tuner.lr_find(module, num_training=2, update_attr=False),
+    "scale_batch_size": lambda tuner, module: tuner.scale_batch_size(
+        module, max_trials=1, steps_per_trial=2, init_val=1
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TUNERS)
+@pytest.mark.filterwarnings("ignore:.*lr_find")
+def test_a_tuner_before_the_fit(tmp_path: Path, name: str) -> None:
+    module, callback = Module(), annealing()
+    tuned = trainer(tmp_path, callback)
+    TUNERS[name](Tuner(tuned), module)
+    assert module.steps == [OWN] * 2
+    tuned.fit(module)
+    assert module.steps[2:] == WHOLE
+
+
 def swa() -> StochasticWeightAveraging:
     return StochasticWeightAveraging(swa_lrs=0.01, swa_epoch_start=2, annealing_epochs=1)
 
@@ -475,8 +495,8 @@ def test_triggers_in_other_ways_to_run(tmp_path: Path, name: str) -> None:
 
 def test_a_module_without_validation(tmp_path: Path) -> None:
     class Unvalidated(Module):
-        validation_step = None  # type: ignore[assignment]
-        val_dataloader = None  # type: ignore[assignment]
+        validation_step = None
+        val_dataloader = None
 
     module, callback = Unvalidated(), annealing(eval_value=9.0)
     trainer(tmp_path, callback).fit(module, module.train_dataloader())
