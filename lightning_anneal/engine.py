@@ -18,7 +18,7 @@ from lightning_anneal.lines import Line, build_lines
 from lightning_anneal.reactions import ReactingLine, Reactions
 from lightning_anneal.rules import Rule
 from lightning_anneal.schedules import Schedule
-from lightning_anneal.state import DAMAGE, Found, State, damaged, read_state
+from lightning_anneal.state import DAMAGE, Found, Place, State, damaged, read_state
 from lightning_anneal.stepping import StepLoop
 from lightning_anneal.targets.path import parse_path
 from lightning_anneal.targets.resolve import Resolved, Roots, has_it, home_of, resolve
@@ -192,6 +192,11 @@ class Engine:
         return [target for resolved in self._resolved.values() for target in resolved.targets]
 
     @property
+    def places(self) -> list[tuple[Rule, Target]]:
+        """Every place that is written to, with its rule."""
+        return [(r, t) for r in self.rules if r.name in self._resolved for t in self._resolved[r.name].targets]
+
+    @property
     def found_names(self) -> list[str]:
         """The rules that have targets here; an optional one may have none."""
         return list(self._resolved)
@@ -361,7 +366,8 @@ class Engine:
 
     def state_dict(self) -> dict[str, Any]:
         """Where the run stands and what was found at its start, as plain values; no value that a rule gives."""
-        return State(self.epoch, self.step_in_force, self.found, self.reactions.plain(), self.run).plain()
+        progress = self.reactions.plain()
+        return State(self.epoch, self.step_in_force, self.found, self._places, progress, self.run).plain()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over where a saved run stood. Writes nothing.
@@ -369,7 +375,7 @@ class Engine:
         Raises:
             AnnealError: If it is no such state, or that of a newer version.
         """
-        saved = read_state(state, [rule.name for rule in self.rules])
+        saved = read_state(state, self._places)
         try:
             self.reactions.load_plain(saved.triggers)
         except DAMAGE as error:
@@ -377,6 +383,15 @@ class Engine:
         self.found = {**{k: v for k, v in self.found.items() if self.bound}, **saved.found}
         self.run = saved.run or self.run
         self.epoch, self.step_in_force = saved.epoch, saved.step
+
+    @property
+    def _places(self) -> dict[str, Place]:
+        """By rule: what start values and lengths are found for."""
+        return {rule.name: Place(rule.path, rule.interval, _kind(rule)) for rule in self.rules}
+
+
+def _kind(rule: Rule) -> type:
+    return rule.source.response.kind if isinstance(rule.source, Reaction) else float
 
 
 def _start_of(target: Target) -> Value:

@@ -30,12 +30,12 @@ from lightning_anneal.callbacks.optimizer_watch import OptimizerWatchCallback
 from lightning_anneal.callbacks.poll import Poll
 from lightning_anneal.callbacks.pruning import prune_unused_hooks
 from lightning_anneal.callbacks.recompiles import RecompileWatch
-from lightning_anneal.callbacks.run import roots_of
+from lightning_anneal.callbacks.run import roots_of, swapped_buffers
 from lightning_anneal.callbacks.start import bind
 from lightning_anneal.callbacks.steps import StepCount
 from lightning_anneal.callbacks.stops import StopTaker
 from lightning_anneal.changes import Change, say
-from lightning_anneal.checks import Value, choice, number
+from lightning_anneal.checks import Value, choice, count
 from lightning_anneal.engine import Engine
 from lightning_anneal.errors import AnnealError, quote, suggestion
 from lightning_anneal.horizons import HORIZON_POLICIES
@@ -223,6 +223,8 @@ class RuleCallback(Callback):
         for name in engine.shadowed:
             rank_zero_warn(f"{name}: the module and its hparams both have it; the module's is annealed, "
                            f"write hparams.{name} for the other")  # fmt: skip
+        for warning in swapped_buffers(trainer, pl_module, engine):
+            rank_zero_warn(warning)
         if begin_with_batch_size(trainer, engine):
             for callback in _ours(trainer):
                 if callback._engine.bound and not callback._has_state:
@@ -339,7 +341,7 @@ class RuleCallback(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._engine.load_state_dict(state_dict)
-        self._steps.done = int(number("checkpoint.steps_done", state_dict.get("steps_done", state_dict["step"])))
+        self._steps.done = count("checkpoint.steps_done", state_dict.get("steps_done", state_dict["step"]), least=0)
         self._has_state = True
         if self._watching:
             self._poll.load(state_dict.get("poll", {}))

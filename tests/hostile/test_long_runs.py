@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -91,6 +90,13 @@ LOOK = {*range(0, STEPS, 9_973), 123_456, 123_457, 399_999, 400_000, N - 1, N, S
 """The steps whose values are compared."""
 
 
+class Holder:
+    """Has an attribute for each parameter."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        vars(self).update(dict.fromkeys(names, 0.0))
+
+
 def running(settings: dict[str, dict[str, Any]], model: Any) -> Engine:
     """An engine as a callback drives it, with every parameter by step."""
     rules = read_rules({name: {**given, "interval": "step"} for name, given in settings.items()})
@@ -111,7 +117,7 @@ def wrong(step: int, values: dict[str, float]) -> list[tuple[str, int, float, fl
 
 
 def test_a_million_steps_of_every_schedule() -> None:
-    model = SimpleNamespace(**dict.fromkeys(SETTINGS, 0.0))
+    model = Holder(SETTINGS)
     engine, found, blocks = running(SETTINGS, model), [], {}
     for step in range(STEPS):
         engine.start_step(step)
@@ -176,7 +182,7 @@ def _calls(run: Callable[[], None]) -> int:
 def test_ten_thousand_parameters() -> None:
     begun, stepped = {}, {}
     for n in (100, 10_000):
-        model = SimpleNamespace(**{f"p{i}": 0.0 for i in range(n)})
+        model = Holder(f"p{i}" for i in range(n))
         settings = {
             f"p{i}": {"strategy": "linear", "start_value": i, "end_value": 2 * i, "total_steps": N} for i in range(n)
         }
