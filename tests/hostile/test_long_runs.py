@@ -179,21 +179,25 @@ def _calls(run: Callable[[], None]) -> int:
     return n
 
 
+def many(n: int) -> tuple[dict[str, dict[str, Any]], Holder]:
+    """Settings of n ramps, each with other ends, and what has their attributes."""
+    names = [f"p{i}" for i in range(n)]
+    ramps = [{"strategy": "linear", "start_value": i, "end_value": 2 * i, "total_steps": N} for i in range(n)]
+    return dict(zip(names, ramps, strict=True)), Holder(names)
+
+
 def test_ten_thousand_parameters() -> None:
-    begun, stepped = {}, {}
+    stepped = {}
     for n in (100, 10_000):
-        model = Holder(f"p{i}" for i in range(n))
-        settings = {
-            f"p{i}": {"strategy": "linear", "start_value": i, "end_value": 2 * i, "total_steps": N} for i in range(n)
-        }
-        engines: list[Engine] = []
-        begun[n] = _calls(
-            lambda engines=engines, settings=settings, model=model: engines.append(running(settings, model))
-        )
-        (engine,) = engines
+        settings, model = many(n)
+        engine = running(settings, model)
         stepped[n] = _calls(lambda engine=engine: [engine.start_step(step) for step in (1, 2, 3)])
         engine.start_step(N // 2)
-        assert [getattr(model, f"p{i}") for i in range(n)] == [1.5 * i for i in range(n)]
-    # A hundred times as many parameters are at most a hundred times the work, at the start and in a step.
-    assert begun[10_000] <= 100 * begun[100]
+        assert list(vars(model).values()) == [1.5 * i for i in range(n)]
+    # A hundred times as many parameters are a hundred times the work, and not more.
     assert 0 < stepped[10_000] <= 100 * stepped[100]
+
+
+def test_finding_the_targets_of_ten_times_as_many_is_ten_times_the_work() -> None:
+    begun = {n: _calls(lambda n=n: running(*many(n))) for n in (100, 1_000)}
+    assert 0 < begun[1_000] <= 10 * begun[100]
