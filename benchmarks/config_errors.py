@@ -1,4 +1,4 @@
-"""How long a config with a mistake takes to be refused: ``python benchmarks/config_errors.py [CONFIGS]``.
+"""How long a config with a mistake takes to be refused: ``python -m benchmarks.config_errors [CONFIGS]``.
 
 The mutated configs of the tests, one after the other with the valid config that each was made from, so that whatever
 else the machine does meets both. The first reading of each kind doesn't count.

@@ -1,4 +1,4 @@
-"""What a step costs with ever more parameters: ``python benchmarks/many_parameters.py [ROUNDS]``.
+"""What a step costs with ever more parameters: ``python -m benchmarks.many_parameters [ROUNDS]``.
 
 Engines of 100, 1,000 and 10,000 parameters that all move by step, each driven for some steps in turn, round after round
 in a new order. Told is what a parameter costs in a step, and how that compares with a hundred of them.
