@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 EXTRAS := $(VENV)/.extras
 DOCS := $(VENV)/.docs
 
-.PHONY: demo study test test-all test-versions docs bench format clean
+.PHONY: demo study test test-all test-versions suites coverage docs bench format clean
 
 demo: $(READY)
 	$(BIN)/lightning-anneal fit --config configs/cyclical_beta.yaml
@@ -25,6 +25,16 @@ test: $(READY)
 # With every extra; the tests of one that is missing are skipped.
 test-all: $(EXTRAS) test docs
 	$(BIN)/pytest -m slow
+	$(BIN)/pytest tests/schedules/test_properties.py --hypothesis-profile=long
+
+# The suites that docs/tested.md tells of, in both forms, each alone; SUITES=--publish writes what came out into it.
+suites: $(READY)
+	$(BIN)/python -m tests.suites short $(SUITES)
+	$(BIN)/python -m tests.suites long $(SUITES)
+
+# The short tests with the branches of the package measured, and where the rest stands.
+coverage: $(EXTRAS)
+	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=term-missing:skip-covered
 
 # The oldest and newest supported versions and every Python, in build/versions; VERSIONS=--publish writes into docs/, too.
 test-versions: $(READY)
@@ -37,6 +47,8 @@ docs: $(DOCS)
 bench: $(READY)
 	$(BIN)/python benchmarks/step_cost.py
 	$(BIN)/python benchmarks/search_overhead.py
+	$(BIN)/python -m benchmarks.config_errors
+	$(BIN)/python -m benchmarks.many_parameters
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         get_beta_scheduler,
     )
     from lightning_anneal.search.hyper_param_search import HyperParamSearch
+    from lightning_anneal.to_config import as_settings
 else:
     # Hidden from type checkers, which would take any name for a public one.
     _SCHEDULES = "lightning_anneal.schedules"
@@ -55,6 +56,7 @@ else:
         "LinearWarmupCosineAnnealingLR": "lightning_anneal.optim.schedules",
         "OptimConfig": "lightning_anneal.optim.settings",
         "OptimizerWatchCallback": "lightning_anneal.callbacks.optimizer_watch",
+        "as_settings": "lightning_anneal.to_config",
         "build_lr_scheduler": "lightning_anneal.optim.schedulers",
         "build_optimizer": "lightning_anneal.optim.optimizers",
         "configure_optimizers": "lightning_anneal.optim.configure",
@@ -121,6 +123,7 @@ __all__ = [
     "Sigmoid",
     "WarmRestart",
     "WarmRestartBetaScheduler",
+    "as_settings",
     "build_lr_scheduler",
     "build_optimizer",
     "configure_optimizers",

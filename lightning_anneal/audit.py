@@ -49,14 +49,15 @@ class Audit:
         rows = [] if self._file is None or anew else _read(self._file)
         if self._file is None or not self._file.exists():
             written = [change for change in self.changes if change not in told]
-            past = [_row(change) for change in written if not begins and change.step <= step]
+            rows = past = [_row(change) for change in written if not begins and change.step <= step]
         else:
-            past = [row for row in rows if not begins and row[2] in own and int(row[1]) <= step]
+            rows = [row for row in rows if row[2] not in own or (not begins and int(row[1]) <= step)]
+            past = [row for row in rows if row[2] in own]
         # A change at the very step of a resume may have come before the checkpoint, or be made again.
         self._kept = [row for row in past if int(row[1]) == step]
         self.changes = [_change(row) for row in past]
         if self._file is not None:
-            self._try(_write, self._file, [row for row in rows if row[2] not in own] + past)
+            self._try(_write, self._file, rows)
         for change in told:
             self.add(change)
 

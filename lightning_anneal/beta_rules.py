@@ -12,11 +12,12 @@ from lightning_anneal.config import plain, read_file, read_timing
 from lightning_anneal.errors import AnnealError, quote, suggestion
 from lightning_anneal.recipes import BetaRecipe
 from lightning_anneal.rules import Rule
-from lightning_anneal.schedules.beta import beta_type
+from lightning_anneal.schedules.beta import beta_type, check_has_type
 
 WEIGHTS = {"global_kl_weight": "global", "local_kl_weight": "local"}
 """The two weights of a hierarchical model, and the part of the scheduler that each comes from."""
 
+_PARTS = [f"{part}_scheduler" for part in WEIGHTS.values()]
 _FROM_CONFIG = (
     "beta_scheduler_type",
     "beta_scheduler_params",
@@ -47,7 +48,7 @@ def beta_rules(
         ['beta']
     """
     kind = beta_type(beta_scheduler_type)
-    if not isinstance(attr_name, str):
+    if not isinstance(attr_name, str) or not attr_name:
         raise AnnealError("attr_name", f"must be a dotted path, got {quote(attr_name)}")
     if eval_beta is not None and number("eval_beta", eval_beta) < 0:
         raise AnnealError("eval_beta", f"must not be negative, got {quote(eval_beta)}")
@@ -78,7 +79,7 @@ def beta_rules(
         if attr_name != "beta":
             raise AnnealError("attr_name", "a hierarchical model has global_kl_weight and local_kl_weight")
         rules = tuple(rule(weight, weight, *_part(params, part)) for weight, part in WEIGHTS.items())
-        _no_other_key("hierarchical", params, [f"{part}_scheduler" for part in WEIGHTS.values()])
+        _no_other_key("hierarchical", params, _PARTS)
         return rules
     return (rule("beta", attr_name, kind, params),)
 
@@ -119,11 +120,12 @@ def _part(params: dict[str, Any], part: str) -> tuple[str, dict[str, Any]]:
     where = f"hierarchical.{part}_scheduler"
     settings = params.get(f"{part}_scheduler")
     if not isinstance(settings, dict):
+        if settings is None:
+            _no_other_key("hierarchical", params, _PARTS)
         what = "missing" if settings is None else f"must be a mapping, got {quote(settings)}"
         raise AnnealError(where, f'{what}; write {{"type": "linear", "max_beta": 1.0, ...}}')
-    if "type" not in settings:
-        raise AnnealError(f"{where}.type", "missing")
-    return beta_type(settings["type"]), {k: v for k, v in settings.items() if k != "type"}
+    check_has_type(where, settings)
+    return beta_type(settings["type"], f"{where}.type"), {k: v for k, v in settings.items() if k != "type"}
 
 
 def _no_other_key(where: str, params: dict[str, Any], known: list[str]) -> None:

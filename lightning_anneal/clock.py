@@ -58,7 +58,9 @@ class Length:
         return cls(not_negative(where, amount) if zero else positive(where, amount), unit)
 
     def __str__(self) -> str:
-        return f"{self.amount:g}{self.unit}"
+        # Six digits where they are all: lengths are kept under this text, so two lengths never share one.
+        short = f"{self.amount:g}"
+        return f"{short if float(short) == self.amount else repr(self.amount)}{self.unit}"
 
 
 @dataclass(frozen=True)

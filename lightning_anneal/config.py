@@ -75,7 +75,19 @@ def plain(where: str, value: object, depth: int = 0) -> Any:
         return {k: plain(where, v, depth + 1) for k, v in value.items()}
     if isinstance(value, AnySequence) and not isinstance(value, str | bytes):
         return [plain(where, v, depth + 1) for v in value]
-    return value
+    return exact(value) if isinstance(value, str) else value
+
+
+def exact(text: str) -> str:
+    """A text as nothing but a ``str``: a checkpoint that holds one of numpy's, or an enum, is not loaded.
+
+    Example:
+        >>> class Name(str): ...
+        >>> type(exact(Name("beta")))
+        <class 'str'>
+    """
+    # str() would give an enum's name.
+    return str.__str__(text)
 
 
 def as_hyperparameters(params: object) -> dict[str, Any]:
@@ -155,7 +167,7 @@ def _resolved(value: Any) -> Any:
 def _read_rule(name: object, given: object) -> Rule:
     if not isinstance(name, str) or not name:
         raise AnnealError("annealing_params", f"a parameter's name must be a string, got {quote(name)}")
-    given = _resolved(given)
+    name, given = exact(name), _resolved(given)
     if isinstance(given, type):
         raise AnnealError(name, f"{given.__name__} is a class; make a schedule of it, such as Linear(0, 1, 10)")
     if isinstance(given, Schedule) or callable(given):
@@ -164,12 +176,12 @@ def _read_rule(name: object, given: object) -> Rule:
         what = "must be a mapping of settings, a schedule or a callable of t"
         raise AnnealError(name, f"{what}, got {quote(given)}")
     owner = given.get("object")
-    if isinstance(owner, str):
+    if isinstance(owner, str | int | float):
         owner = choice(f"{name}.object", owner, OBJECTS)
-    settings = {k: v if k == "object" else plain(name, v) for k, v in given.items()}
+    settings = {k: v if k == "object" else plain(f"{name}.{k}", v) for k, v in given.items()}
     interval, frequency = read_timing(name, settings)
     path = settings.get("attr_name")
-    if path is not None and not isinstance(path, str):
+    if path is not None and (not isinstance(path, str) or not path):
         raise AnnealError(f"{name}.attr_name", f"must be a dotted path, got {quote(path)}")
     eval_value, scale_lr = settings.get("eval_value"), settings.get("scale_lr")
     source = read_source(name, settings, _COMMON)

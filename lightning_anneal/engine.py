@@ -18,7 +18,7 @@ from lightning_anneal.lines import Line, build_lines
 from lightning_anneal.reactions import ReactingLine, Reactions
 from lightning_anneal.rules import Rule
 from lightning_anneal.schedules import Schedule
-from lightning_anneal.state import DAMAGE, Found, State, damaged, read_state
+from lightning_anneal.state import DAMAGE, Found, Place, State, damaged, read_state
 from lightning_anneal.stepping import StepLoop
 from lightning_anneal.targets.path import parse_path
 from lightning_anneal.targets.resolve import Resolved, Roots, has_it, home_of, resolve
@@ -56,7 +56,7 @@ class Engine:
         self.reactions = Reactions(self.rules)
         self._resolved: dict[str, Resolved] = {}
         self._lines: list[Line] = []
-        self._tensors: list[AnyLine] = []
+        self._tensors: set[str] = set()
         self._set_aside: list[tuple[Target, Value]] = []
         self._last_values: dict[str, Value] = {}
         self._told: set[str] = set()
@@ -155,21 +155,31 @@ class Engine:
     def make_tensors(self, device: torch.device) -> None:
         """Put a 0-d tensor in the place of each parameter that asks for one with ``as_tensor``."""
         for line in self._every_line():
-            if line.rule.as_tensor and not line.target.in_place:
-                line.target.slot.set(torch.tensor(line.target.read(), dtype=torch.float32, device=device))
-                line.target.in_place = True
-                self._tensors.append(line)
+            target = line.target
+            if line.rule.as_tensor and not target.in_place:
+                dtype = torch.int64 if target.whole else torch.float32
+                target.slot.set(torch.tensor(target.read(), dtype=dtype, device=device))
+                target.in_place = True
+                self._tensors.add(target.name)
 
     def release(self) -> None:
-        """Turn those tensors into floats again, and let go of the run's objects."""
+        """Turn those tensors into numbers again, and let go of the run's objects."""
         self.leave_eval()
-        for line in self._tensors:
-            # The value itself, which float32 had rounded.
-            line.target.slot.set(float(self._value_now(line)))
-            line.target.in_place = False
+        for line in self._every_line():
+            # By name, because a resumed run has other groups, in which the checkpoint's tensors stand.
+            if line.target.name in self._tensors:
+                # The value itself, which float32 had rounded.
+                line.target.slot.set(line.target.cast(self._value_now(line)))
+                line.target.in_place = False
         self._last_values = {**self._last_values, **self.values}
-        self._lines, self._tensors, self._resolved, self.reactions.lines = [], [], {}, []
+        self._lines, self._resolved, self.reactions.lines = [], {}, []
+        self._tensors = set()
         self._loop = StepLoop()
+
+    @property
+    def python_numbers(self) -> dict[str, str]:
+        """By target, the path of each value that is kept as a Python number, not in a tensor."""
+        return {line.target.name: line.rule.path for line in self._every_line() if not line.target.in_place}
 
     @property
     def bound(self) -> bool:
@@ -180,6 +190,11 @@ class Engine:
     def targets(self) -> list[Target]:
         """Every place that is written to."""
         return [target for resolved in self._resolved.values() for target in resolved.targets]
+
+    @property
+    def places(self) -> list[tuple[Rule, Target]]:
+        """Every place that is written to, with its rule."""
+        return [(r, t) for r in self.rules if r.name in self._resolved for t in self._resolved[r.name].targets]
 
     @property
     def found_names(self) -> list[str]:
@@ -351,7 +366,8 @@ class Engine:
 
     def state_dict(self) -> dict[str, Any]:
         """Where the run stands and what was found at its start, as plain values; no value that a rule gives."""
-        return State(self.epoch, self.step_in_force, self.found, self.reactions.plain(), self.run).plain()
+        progress = self.reactions.plain()
+        return State(self.epoch, self.step_in_force, self.found, self._places, progress, self.run).plain()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over where a saved run stood. Writes nothing.
@@ -359,7 +375,7 @@ class Engine:
         Raises:
             AnnealError: If it is no such state, or that of a newer version.
         """
-        saved = read_state(state, [rule.name for rule in self.rules])
+        saved = read_state(state, self._places)
         try:
             self.reactions.load_plain(saved.triggers)
         except DAMAGE as error:
@@ -367,6 +383,15 @@ class Engine:
         self.found = {**{k: v for k, v in self.found.items() if self.bound}, **saved.found}
         self.run = saved.run or self.run
         self.epoch, self.step_in_force = saved.epoch, saved.step
+
+    @property
+    def _places(self) -> dict[str, Place]:
+        """By rule: what start values and lengths are found for."""
+        return {rule.name: Place(rule.path, rule.interval, _kind(rule)) for rule in self.rules}
+
+
+def _kind(rule: Rule) -> type:
+    return rule.source.response.kind if isinstance(rule.source, Reaction) else float
 
 
 def _start_of(target: Target) -> Value:

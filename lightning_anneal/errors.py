@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 
 _LONGEST = 200
@@ -31,9 +31,12 @@ class AnnealError(ValueError):
 
     def __str__(self) -> str:
         # One line, whatever was quoted; the place gives way first, because what to do stands at the end.
-        where, what = (" ".join(text.splitlines()) for text in (self.where, self.what))
+        where, what = _printable(self.where), _printable(self.what)
         room = max(_LONGEST - len(what) - 2, 40)
-        return _cut(f"{_cut(where, room)}: {what}", _LONGEST)
+        # Of a place that is too long the middle goes: its start is the parameter, its end the key.
+        if len(where) > room:
+            where = f"{where[: room // 2 - 3]}...{where[-(room - room // 2) :]}"
+        return _cut(f"{where}: {what}", _LONGEST)
 
 
 def quote(value: object) -> str:
@@ -43,8 +46,17 @@ def quote(value: object) -> str:
         >>> quote("cosine")
         "'cosine'"
     """
-    text = repr(value[: _LONGEST_QUOTE * 2] if isinstance(value, str) else value)
-    return _cut(" ".join(text.splitlines()), _LONGEST_QUOTE)
+    try:
+        text = repr(value[: _LONGEST_QUOTE * 2] if isinstance(value, str) else value)
+    except Exception:  # nested too deeply, a number of too many digits, or a repr of somebody's own that fails
+        text = f"a {type(value).__name__}"
+    return _cut(_printable(text), _LONGEST_QUOTE)
+
+
+def _printable(text: str) -> str:
+    """On one line, and with what a terminal would act upon, such as escapes, written out."""
+    line = " ".join(text.splitlines())
+    return line if line.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
 
 
 def _cut(text: str, longest: int) -> str:
@@ -58,11 +70,24 @@ def nearest(name: object, known: Iterable[object]) -> str:
         >>> nearest("cosin", ["linear", "cosine"]), nearest("xyz", ["linear", "cosine"])
         ("; did you mean 'cosine'?", '')
     """
+    if not isinstance(name, str):
+        return ""
     folded = {str(k).lower(): str(k) for k in sorted({str(k) for k in known})}
-    word = str(name)[:_LONGEST_QUOTE].lower()
+    word = name[:_LONGEST_QUOTE].lower()
     # One wrong letter in a name of two or three weighs more.
-    near = get_close_matches(word, folded, n=1, cutoff=0.6 if len(word) > 3 else 0.5) if isinstance(name, str) else []
+    near = get_close_matches(word, folded, n=1, cutoff=0.6 if len(word) > 3 else 0.5)
     return f"; did you mean {folded[near[0]]!r}?" if near else ""
+
+
+def misspelling(name: str, given: Iterable[object], known: Collection[object]) -> str | None:
+    """The given name that seems to stand for a missing one: none of the known ones, and near it.
+
+    Example:
+        >>> misspelling("strategy", ["stratgy", "end_value"], {"strategy", "end_value"})
+        'stratgy'
+    """
+    strange = [key for key in given if isinstance(key, str) and key not in known]
+    return next((key for key in strange if nearest(key, known) == f"; did you mean {name!r}?"), None)
 
 
 def suggestion(name: object, known: Iterable[object]) -> str:

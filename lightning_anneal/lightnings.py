@@ -35,6 +35,9 @@ EarlyStopping: TypeAlias = lightning.pytorch.callbacks.EarlyStopping | pytorch_l
 LearningRateMonitor: TypeAlias = (
     lightning.pytorch.callbacks.LearningRateMonitor | pytorch_lightning.callbacks.LearningRateMonitor
 )
+StochasticWeightAveraging: TypeAlias = (
+    lightning.pytorch.callbacks.StochasticWeightAveraging | pytorch_lightning.callbacks.StochasticWeightAveraging
+)
 LRSchedulerConfig: TypeAlias = (
     lightning.pytorch.utilities.types.LRSchedulerConfig | pytorch_lightning.utilities.types.LRSchedulerConfig
 )
@@ -56,6 +59,19 @@ def overrides(hook: str, module: Any) -> bool:
     """Whether a module has a hook of its own, other than its LightningModule's."""
     bases = [base for base in twins("LightningModule") if isinstance(module, base)]
     return hasattr(module, hook) and all(is_overridden(hook, module, parent=base) for base in bases)
+
+
+def swaps_buffers(callback: Any) -> bool:
+    """Whether a callback puts buffers of its own in the place of the module's: WeightAveraging, while it validates.
+
+    It came with Lightning 2.6.
+    """
+    return any(cls.__name__ == "WeightAveraging" for cls in type(callback).__mro__)
+
+
+def averages_buffers(callback: Any) -> bool:
+    """Whether WeightAveraging averages buffers, too; there is no public way to this."""
+    return swaps_buffers(callback) and bool(getattr(callback, "_use_buffers", True))
 
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from lightning_anneal.clock import Horizon, Lengths
 from lightning_anneal.errors import AnnealError
 from lightning_anneal.rules import Rule
 from lightning_anneal.schedules import Schedule
+from lightning_anneal.targets.optimizer import check_takes_tensor
 from lightning_anneal.targets.ranges import check_range
 from lightning_anneal.targets.resolve import Resolved
 from lightning_anneal.targets.target import Target
@@ -109,6 +110,10 @@ def check_options(rule: Rule, target: Target, resolved: Resolved) -> None:
     """Refuse an ``eval_value`` or ``as_tensor`` that this target can't have."""
     if rule.eval_value is not None:
         target.cast(rule.eval_value)
-    becomes_tensor = rule.as_tensor and not target.in_place
-    if becomes_tensor and (resolved.home != "model" or target.shortcut is None):
-        raise AnnealError(f"{rule.name}.as_tensor", "only a float attribute of a module can become a tensor")
+    if rule.as_tensor and not target.in_place:
+        if resolved.home not in ("model", "optimizer") or not target.can_hold_tensor:
+            raise AnnealError(
+                f"{rule.name}.as_tensor", "only a number of a module or of a parameter group becomes a tensor"
+            )
+        if resolved.home == "optimizer":
+            check_takes_tensor(f"{rule.name}.as_tensor", target)

@@ -135,7 +135,8 @@ class Reactions:
         for name, reading in readings.items():
             progress = self.progress[name]
             if progress.seen is None:
-                self.progress[name] = replace(self.by_name[name].after(progress, reading), firings=0, rest=0)
+                settled = self.by_name[name].after(progress, reading)
+                self.progress[name] = replace(settled, firings=progress.firings, rest=0)
 
 
 def _has_next(line: ReactingLine, firings: int) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from lightning_anneal.clock import Horizon, Length, Lengths
 from lightning_anneal.errors import AnnealError
 from lightning_anneal.schedules import Cyclical, Milestones, Schedule, Sequence, WarmRestart
-from lightning_anneal.schedules.beta import SINGLE, beta_schedule, beta_type
+from lightning_anneal.schedules.beta import SINGLE, beta_schedule
 from lightning_anneal.schedules.callables import FromCallable
 
 
@@ -209,7 +209,7 @@ def _beta_numbers(lengths: Lengths, kind: str, params: Mapping[str, Any]) -> dic
             numbers[key] = lengths(key, Length.parse(where, numbers[key]))
     base = numbers.get("base_scheduler_kwargs")
     if kind == "warm_restart" and isinstance(base, Mapping):
-        inner = beta_type(numbers.get("base_scheduler_type"))
+        inner = str(numbers.get("base_scheduler_type")).lower()
         if inner in SINGLE:
             numbers["base_scheduler_kwargs"] = _beta_numbers(lengths.within("base_scheduler_kwargs", None), inner, base)
     return numbers

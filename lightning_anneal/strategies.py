@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from lightning_anneal.checks import choice, number, positive
 from lightning_anneal.clock import Length, Lengths
-from lightning_anneal.errors import AnnealError, quote, suggestion
+from lightning_anneal.errors import AnnealError, misspelling, quote, suggestion
 from lightning_anneal.recipes import (
     ANY_RUN,
     CycleRecipe,
@@ -50,6 +50,8 @@ def read_source(where: str, settings: Settings, common: tuple[str, ...]) -> Reci
         AnnealError: For an unknown strategy or key, a missing key, or a value that can't be.
     """
     if settings.get("strategy") is None:
+        if (key := misspelling("strategy", settings, {*common, *_EVERY_KEY})) is not None:
+            raise AnnealError(where, f"unknown key {quote(key)}; did you mean 'strategy'?")
         raise AnnealError(f"{where}.strategy", f"missing{suggestion('', _STRATEGIES)}")
     name = choice(f"{where}.strategy", settings["strategy"], _STRATEGIES)
     strategy = _STRATEGIES[name]
@@ -158,10 +160,10 @@ def _read_sequence(where: str, settings: Settings) -> Recipe:
     for i, entry in enumerate(given):
         key = f"{where}.parts.{i}"
         part = as_mapping(key, entry)
-        length = _length(key, part, "duration")
+        recipe, length = read_recipe(key, part, ("strategy", "duration")), _length(key, part, "duration")
         if length is None and i < len(given) - 1:
             raise AnnealError(f"{key}.duration", "missing; only the last part can do without")
-        parts.append((read_recipe(key, part, ("strategy", "duration")), length))
+        parts.append((recipe, length))
     return SequenceRecipe(tuple(parts))
 
 
@@ -187,3 +189,5 @@ _STRATEGIES = {
     "sequence": _Strategy(_read_sequence, ("parts",), ("parts",)),
     "trigger_based": _Strategy(read_reaction, TRIGGER_KEYS, ("trigger_source",)),
 }
+
+_EVERY_KEY = {key for strategy in _STRATEGIES.values() for key in strategy.keys} | {"strategy", "duration"}

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 
 if TYPE_CHECKING:
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
 
 # LightningCLI of the tested Lightning calls what jsonargparse will drop in version 5; no test can change that.
 os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
+
+# `pytest --hypothesis-profile=long` is what `make test-all` runs. No deadline: a busy machine is no failure.
+hypothesis.settings.register_profile("short", max_examples=200, deadline=None)
+hypothesis.settings.register_profile("long", max_examples=5_000, deadline=None)
+hypothesis.settings.load_profile("short")
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lightning_anneal.clock import Horizon, Length, Lengths
+from lightning_anneal.config import read_rules
 from lightning_anneal.errors import AnnealError
 
 RUN = Horizon(max_epochs=20, steps_per_epoch=lambda: 8)
@@ -122,3 +123,12 @@ def test_the_loader_is_asked_for_only_when_needed() -> None:
 
 def test_a_run_of_one_epoch_has_a_length_too() -> None:
     assert Lengths("b", "epoch", Horizon(max_epochs=1))("total_steps", None) == 1
+
+
+def test_two_lengths_that_differ_far_behind_the_comma_are_two() -> None:
+    assert [str(Length(10)), str(Length(0.5, "%")), str(Length(1e6, "ep"))] == ["10", "0.5%", "1e+06ep"]
+    assert [str(Length(1234567, "ep")), str(Length(1234568, "ep"))] == ["1234567ep", "1234568ep"]
+    points = {"strategy": "milestones", "schedule": {"1234567ep": 1.0, "1234568ep": 2.0}, "interval": "step"}
+    (rule,) = read_rules({"x": points})
+    lengths = Lengths("x", "step", Horizon(steps_per_epoch=lambda: 2.0))
+    assert rule.source.build(lengths, 0.0).points == ((2469134.0, 1.0), (2469136.0, 2.0))

@@ -200,7 +200,7 @@ def deep() -> dict[str, Any]:
         ({"strategy": "sequence", "parts": [{**LINEAR, "duration": 2}, {"strategy": "liner"}]},
          "x.parts.1.strategy: unknown strategy 'liner'; did you mean 'linear'?"),
         ({"strategy": "TRIGGER_BASED", "values": [1]}, "x.trigger_source: missing; trigger_based needs it"),
-        ({"strategy": "warm_restart", "base": deep()}, "x: nested more than 20 deep"),
+        ({"strategy": "warm_restart", "base": deep()}, "x.base: nested more than 20 deep"),
         ("linear", "x: must be a mapping of settings, a schedule or a callable of t, got 'linear'"),
     ],
 )  # fmt: skip

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pickle
+from typing import Any
 
 import pytest
 
 from lightning_anneal import AnnealError
 from lightning_anneal.checks import choice, count, flag, number
-from lightning_anneal.errors import quote, suggestion
+from lightning_anneal.errors import misspelling, quote, suggestion
 
 
 def test_it_is_a_value_error_that_survives_pickling() -> None:
@@ -21,7 +22,8 @@ def test_it_is_a_value_error_that_survives_pickling() -> None:
     ("where", "what", "expected"),
     [
         ("a\nb", "is\r\nwrong", "a b: is wrong"),
-        ("n" * 300, "is wrong", "n" * 187 + "...: is wrong"),
+        ("m" * 200 + "n" * 300, "is wrong", "m" * 92 + "..." + "n" * 95 + ": is wrong"),
+        ("b\x1b[2J\u202e", "got '\ud800'", r"b\x1b[2J\u202e: got '\ud800'"),
         ("key", "w" * 300, "key: " + "w" * 192 + "..."),
     ],
 )
@@ -46,6 +48,27 @@ def test_one_line_of_at_most_200_characters(where: str, what: str, expected: str
 )  # fmt: skip
 def test_suggestion(name: object, known: list[str], expected: str) -> None:
     assert suggestion(name, known) == expected
+
+
+class Loud:
+    def __repr__(self) -> str:
+        raise RuntimeError
+
+
+def test_quote_takes_anything() -> None:
+    deep: list[Any] = []
+    for _ in range(2_000):
+        deep = [deep]
+    assert [quote(value) for value in (deep, 10**5_000, Loud())] == ["a list", "a int", "a Loud"]
+
+
+def test_a_misspelling_of_what_is_missing() -> None:
+    known = {"strategy", "end_value"}
+    assert misspelling("strategy", ["end_value", 3, "stratgy"], known) == "stratgy"
+    # One that is nearer to another, one that is known, and none.
+    assert misspelling("strategy", ["end_valu"], known) is None
+    assert misspelling("strategy", ["end_value"], known) is None
+    assert misspelling("strategy", [], known) is None
 
 
 def test_quote_stays_on_one_short_line() -> None:

@@ -54,6 +54,7 @@ LAYERS = {
     "schedules": {"errors", "checks", "drawing"},
     "triggers": {"errors", "checks"},
     "recipes": {"errors", "checks", "clock", "schedules"},
+    "to_config": {"errors", "recipes", "schedules"},
     "rules": {"clock", "recipes", "triggers"},
     "strategies": {"errors", "checks", "clock", "schedules", "recipes", "triggers"},
     "config": {"errors", "checks", "clock", "schedules", "recipes", "rules", "strategies", "triggers"},
@@ -132,7 +133,7 @@ LAYERS = {
         "terminal",
     },
     "cli": {"checking", "errors", "history", "lightning_cli", "preview", "search", "terminal"},
-    "__init__": {"errors", "schedules", "manager", "callbacks", "optim", "search"},
+    "__init__": {"errors", "schedules", "manager", "callbacks", "optim", "search", "to_config"},
 }
 
 

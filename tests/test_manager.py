@@ -103,7 +103,7 @@ def test_state_goes_on_in_a_new_process() -> None:
         "version": 2,
         "epoch": 2,
         "step": 0,
-        "found": {"beta": {"start": [1.0], "lengths": {}}},
+        "found": {"beta": {"start": [1.0], "lengths": {}, "path": "beta", "interval": "epoch"}},
         "run": {"max_epochs": None, "max_steps": None},
     }
     config = Config(beta=settings)

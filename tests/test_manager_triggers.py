@@ -254,7 +254,10 @@ def test_the_state_in_full() -> None:
         "version": 2,
         "epoch": 2,
         "step": 0,
-        "found": {"a": {"start": [1.0], "lengths": {}}, "b": {"start": [8.0], "lengths": {}}},
+        "found": {
+            "a": {"start": [1.0], "lengths": {}, "path": "a", "interval": "epoch"},
+            "b": {"start": [8.0], "lengths": {}, "path": "b", "interval": "epoch"},
+        },
         "run": {"max_epochs": None, "max_steps": None},
         "triggers": {
             "a": {

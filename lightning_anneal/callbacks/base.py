@@ -29,12 +29,13 @@ from lightning_anneal.callbacks.loaders import begin_with_batch_size, scale_rate
 from lightning_anneal.callbacks.optimizer_watch import OptimizerWatchCallback
 from lightning_anneal.callbacks.poll import Poll
 from lightning_anneal.callbacks.pruning import prune_unused_hooks
-from lightning_anneal.callbacks.run import roots_of
+from lightning_anneal.callbacks.recompiles import RecompileWatch
+from lightning_anneal.callbacks.run import roots_of, swapped_buffers
 from lightning_anneal.callbacks.start import bind
 from lightning_anneal.callbacks.steps import StepCount
 from lightning_anneal.callbacks.stops import StopTaker
 from lightning_anneal.changes import Change, say
-from lightning_anneal.checks import Value, choice, number
+from lightning_anneal.checks import Value, choice, count
 from lightning_anneal.engine import Engine
 from lightning_anneal.errors import AnnealError, quote, suggestion
 from lightning_anneal.horizons import HORIZON_POLICIES
@@ -72,6 +73,7 @@ class RuleCallback(Callback):
         self._engine = Engine(rules)
         self._poll = Poll(self._engine.rules)
         self._stops = StopTaker()
+        self._recompiles = RecompileWatch(rank_zero_warn)
         self._audit = Audit()
         self._on_horizon_change = choice("on_horizon_change", on_horizon_change, HORIZON_POLICIES)
         if name is not None and (not isinstance(name, str) or not name):
@@ -221,12 +223,15 @@ class RuleCallback(Callback):
         for name in engine.shadowed:
             rank_zero_warn(f"{name}: the module and its hparams both have it; the module's is annealed, "
                            f"write hparams.{name} for the other")  # fmt: skip
+        for warning in swapped_buffers(trainer, pl_module, engine):
+            rank_zero_warn(warning)
         if begin_with_batch_size(trainer, engine):
             for callback in _ours(trainer):
                 if callback._engine.bound and not callback._has_state:
                     callback._engine.find_lengths_again(horizon_of(trainer))
         self._step_names = frozenset(engine.names("step"))
         engine.make_tensors(pl_module.device)
+        self._recompiles.begin(engine.python_numbers)
         engine.go_to(engine.epoch, engine.step_in_force, tell=not self._has_state)
         if self._speaks_for_all(trainer):
             log_settings(trainer, pl_module, _ours(trainer))
@@ -336,7 +341,7 @@ class RuleCallback(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._engine.load_state_dict(state_dict)
-        self._steps.done = int(number("checkpoint.steps_done", state_dict.get("steps_done", state_dict["step"])))
+        self._steps.done = count("checkpoint.steps_done", state_dict.get("steps_done", state_dict["step"]), least=0)
         self._has_state = True
         if self._watching:
             self._poll.load(state_dict.get("poll", {}))
@@ -414,6 +419,7 @@ class RuleCallback(Callback):
         self._engine.find_targets(roots_of(trainer, pl_module))
         self._engine.find_starts(horizon_of(trainer))
         self._engine.build(horizon_of(trainer))
+        self._engine.make_tensors(pl_module.device)
         self._poll.bind(trainer, self._engine.found_names)
         self._groups = _group_ids(trainer)
 
@@ -444,6 +450,7 @@ class RuleCallback(Callback):
         if self._trainer is not None:
             self._steps.settle(self._trainer)
         self._stops.release()
+        self._recompiles.end()
         if self._trainer is not None and self._watching:
             # Computing a metric may take all processes, and an exception may be one process's own.
             self._poll.release(None if alone and self._trainer.world_size > 1 else self._trainer)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypedDict, overload
 
 from lightning_anneal.checks import number, positive
-from lightning_anneal.errors import AnnealError, quote, suggestion
+from lightning_anneal.errors import AnnealError, misspelling, quote, suggestion
 from lightning_anneal.schedules.cycles import Cyclical, WarmRestart
 from lightning_anneal.schedules.protocol import Schedule
 from lightning_anneal.schedules.ramps import Constant, Cosine, Linear, Saturating
@@ -234,6 +234,7 @@ class WarmRestartBetaScheduler(BetaSchedule):
             _check_length(self, key)
         kwargs = _mapping("WarmRestartBetaScheduler.base_scheduler_kwargs", self.base_scheduler_kwargs)
         object.__setattr__(self, "base_scheduler_kwargs", kwargs)
+        beta_type(self.base_scheduler_type, "WarmRestartBetaScheduler.base_scheduler_type")
         base = beta_schedule(self.base_scheduler_type, kwargs, "WarmRestartBetaScheduler.base_scheduler_kwargs")
         try:
             curve = WarmRestart(base, self.restart_interval, self.restart_multiplier)
@@ -278,8 +279,7 @@ class HierarchicalBetaScheduler:
             where = f"HierarchicalBetaScheduler.{key}_scheduler"
             params = _mapping(where, getattr(self, f"{key}_scheduler"))
             object.__setattr__(self, f"{key}_scheduler", params)
-            if "type" not in params:
-                raise AnnealError(f"{where}.type", f"missing{suggestion('', SINGLE)}")
+            check_has_type(where, params)
             rest = {k: v for k, v in params.items() if k != "type"}
             object.__setattr__(self, f"{key}_curve", beta_schedule(params["type"], rest, where))
 
@@ -366,12 +366,21 @@ def beta_schedule(kind: object, params: Mapping[str, Any], where: str = "") -> B
     return _construct(f"{where}.{name}".lstrip("."), SINGLE[name], params)  # type: ignore[no-any-return]
 
 
-def beta_type(value: object) -> str:
+def beta_type(value: object, where: str = "beta_scheduler_type") -> str:
     """The lower-case name of a beta scheduler, or the error that lists them."""
     known = [*SINGLE, "hierarchical"]
     if isinstance(value, str) and value.lower() in known:
         return value.lower()
-    raise AnnealError("beta_scheduler_type", f"unknown type {quote(value)}{suggestion(value, known)}")
+    raise AnnealError(where, f"unknown type {quote(value)}{suggestion(value, known)}")
+
+
+def check_has_type(where: str, params: Mapping[str, Any]) -> None:
+    """Refuse one part of a hierarchical scheduler that doesn't say its type."""
+    if params.get("type") is None:
+        every_key = {name for cls in SINGLE.values() for name in cls.__annotations__} | {"type"}
+        if (key := misspelling("type", params, every_key)) is not None:
+            raise AnnealError(where, f"unknown parameter {quote(key)}; did you mean 'type'?")
+        raise AnnealError(f"{where}.type", f"missing{suggestion('', SINGLE)}")
 
 
 def _construct(where: str, cls: Any, params: Mapping[str, Any]) -> Any:

@@ -83,6 +83,8 @@ class RestartInfo(NamedTuple):
 
 # Beyond it the third stretch is longer than any run, and its length soon no number.
 _LARGEST = 1_000_000
+# No run gets there; on the way to infinity the restarts would fill the memory.
+_LATEST = 1e9
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,9 @@ class WarmRestart(Schedule):
         base: The schedule (or any callable of ``t``) that is restarted.
         interval: Epochs (or steps) to the first restart, at least 1.
         multiplier: How much longer (or shorter) each stretch is than the one before, positive.
+
+    Raises:
+        AnnealError: For a field out of range, or asked for a ``t`` above 1e9.
 
     Example:
         >>> from lightning_anneal import Linear
@@ -153,6 +158,8 @@ class WarmRestart(Schedule):
         return self._curve.bounds
 
     def _extend_past(self, t: float) -> None:
+        if t > _LATEST:
+            raise AnnealError("WarmRestart", f"t must be at most {_LATEST:g}, got {t:g}")
         while self._restarts[-1] <= t:
             k = len(self._restarts) - 1
             # A multiplier below 1 shrinks the stretches towards nothing; the floor of 1 keeps the restarts moving.

@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 
 from lightning_anneal.errors import AnnealError, quote, suggestion
 from lightning_anneal.targets.attribute import find
-from lightning_anneal.targets.target import Slot
+from lightning_anneal.targets.target import ItemSlot, Slot, Target, TupleSlot
 
 
 def find_in_groups(where: str, optimizer: Optimizer, segments: tuple[str, ...]) -> list[tuple[str, Slot]]:
@@ -58,6 +58,27 @@ def check_not_owned(where: str, optimizer: Optimizer, key: str, schedulers: Iter
         if getattr(scheduler, "optimizer", None) is optimizer and key in _owned_keys(scheduler):
             kind = getattr(scheduler, "shown_as", type(scheduler).__name__)
             raise AnnealError(where, f"owned by {kind}; anneal another key or drop that scheduler")
+
+
+# torch branches on the others, which as tensors keep its compiler from making one graph of a step.
+_TENSORS = ("lr", "betas")
+
+
+def check_takes_tensor(where: str, target: Target) -> None:
+    """Refuse a tensor where a torch optimizer refuses it in its first step, or where it keeps that step from compiling.
+
+    Raises:
+        AnnealError: For another key than a learning rate or betas, and for an optimizer such as Adam with
+            ``foreach=True``.
+    """
+    slot = target.slot.home if isinstance(target.slot, TupleSlot) else target.slot
+    key = getattr(slot, "key", None)
+    if key not in _TENSORS:
+        raise AnnealError(where, f"of a parameter group only lr and betas become tensors; leave it out for '{key}'")
+    group = slot.container if isinstance(slot, ItemSlot) and isinstance(slot.container, dict) else {}
+    if group.get("foreach") and group.get("capturable") is False:
+        what = "torch takes no tensor there with foreach=True"
+        raise AnnealError(where, f"{what}; leave foreach out, or set capturable=True")
 
 
 def _owned_keys(scheduler: Any) -> set[str]:

@@ -181,6 +181,12 @@ class Target:
             self.slot.set(cast)
 
     @property
+    def can_hold_tensor(self) -> bool:
+        """Whether a 0-d tensor can take the number's place: what reads it there may as well read a tensor."""
+        slot = self.slot.home if isinstance(self.slot, TupleSlot) else self.slot
+        return self.kind is float and isinstance(slot, ItemSlot) and type(slot.container) is dict
+
+    @property
     def shortcut(self) -> tuple[MutableMapping[Any, Any], Any] | None:
         """The dictionary and key that a float may be stored under directly, without a check; ``None`` if not so."""
         slot = self.slot

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lightning_anneal.checks import number
-from lightning_anneal.errors import AnnealError
+from lightning_anneal.checks import count
 from lightning_anneal.triggers.events import Trigger, fired
 from lightning_anneal.triggers.responses import Response
 from lightning_anneal.triggers.signals import Reading, Snapshot
@@ -48,16 +47,9 @@ class Progress:
     def of(cls, where: str, plain: Mapping[str, Any]) -> Progress:
         """From the plain values of a checkpoint."""
         seen = None if plain["seen"] is None else Snapshot.of(where, plain["seen"])
-        peak = None if plain["peak"] is None else _count(where, plain["peak"])
-        counts = {key: _count(where, plain[key]) for key in ("firings", "applied", "rest")}
+        peak = None if plain["peak"] is None else count(where, plain["peak"], least=0)
+        counts = {key: count(where, plain[key], least=0) for key in ("firings", "applied", "rest")}
         return cls(**counts, peak=peak, seen=seen)
-
-
-def _count(where: str, value: object) -> int:
-    count = int(number(where, value))
-    if count < 0:
-        raise AnnealError(where, f"must not be negative, got {count}")
-    return count
 
 
 @dataclass(frozen=True)

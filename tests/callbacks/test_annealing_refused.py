@@ -44,8 +44,10 @@ class Endless(IterableDataset[torch.Tensor]):
         ({"beta": {"strategy": "exponential", "end_value": -1}}, {},
          "beta.end_value: must have the sign of the start value; take Linear or Cosine"),
         ({"hparams.x": ramp()}, {}, "hparams.x: AttributeDict has no key 'x'"),
-        ({"optimizer.param_groups.0.lr": ramp(0.1, as_tensor=True)}, {},
-         "optimizer.param_groups.0.lr.as_tensor: only a float attribute of a module can become a tensor"),
+        ({"trainer.gradient_clip_val": ramp(0.1, start_value=1.0, as_tensor=True)}, {"gradient_clip_val": 1.0},
+         "trainer.gradient_clip_val.as_tensor: only a number of a module or of a parameter group becomes a tensor"),
+        ({"weights.nested.0": ramp(0.1, as_tensor=True)}, {},
+         "weights.nested.0.as_tensor: only a number of a module or of a parameter group becomes a tensor"),
     ],
 )  # fmt: skip
 def test_refused_at_fit_start_and_nothing_changed(

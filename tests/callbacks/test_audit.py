@@ -98,6 +98,25 @@ def test_two_callbacks_share_the_file(tmp_path: Path) -> None:
     ]
 
 
+def test_two_callbacks_keep_the_order_of_the_file_over_a_resume(tmp_path: Path) -> None:
+    file = tmp_path / "lightning_logs" / "version_0" / "annealing_changes.csv"
+
+    def fit(**options: Any) -> list[list[str]]:
+        beta = BetaScheduleCallback("linear", {"max_beta": 1.0, "warmup_epochs": 4})
+        other = HyperparamAnnealingCallback({"weights.kl": SETTINGS["weights.kl"]})
+        saver = ModelCheckpoint(tmp_path, filename="{epoch}", save_top_k=-1, save_on_train_epoch_end=True)
+        logger = CSVLogger(tmp_path, version=0)
+        every = [beta, other, saver]
+        trainer_for(tmp_path, *every, logger=logger, enable_checkpointing=True).fit(Tiny(), **options)
+        return [row.split(",")[1:3] for row in file.read_text().splitlines()[1:]]
+
+    kl, beta = "weights.kl", "beta"
+    whole = [["0", beta], ["8", beta], ["8", kl], ["16", beta], ["24", beta], ["24", kl]]
+    assert fit() == whole
+    for epoch in (0, 1, 2):
+        assert fit(ckpt_path=tmp_path / f"epoch={epoch}.ckpt") == whole
+
+
 def test_of_a_wave_and_of_restarts_by_step(tmp_path: Path) -> None:
     wave = {"strategy": "cyclical", "cycle_length": 8, "min_value": 0.0, "max_value": 1.0, "interval": "step"}
     base = {"strategy": "linear", "start_value": 0.0, "end_value": 1.0, "total_steps": 4}

@@ -235,7 +235,7 @@ TYPES = "constant, cosine, cyclical, exponential, hierarchical, linear, warm_res
         (("warm_restart", {**RESTARTING, "base_scheduler_kwargs": {"max_beta": 1}}), "beta.base_scheduler_kwargs.warmup_epochs: missing"),
         (("hierarchical", {"global_scheduler": {"type": "linear"}}), "global_kl_weight.max_beta: missing"),
         (("hierarchical", {}), 'hierarchical.global_scheduler: missing; write {"type": "linear", "max_beta": 1.0, ...}'),
-        (("hierarchical", {"global_scheduler": {}}), "hierarchical.global_scheduler.type: missing"),
+        (("hierarchical", {"global_scheduler": {}}), "hierarchical.global_scheduler.type: missing; known: constant, cosine, cyclical, exponential, linear, warm_restart"),
     ],
 )  # fmt: skip
 def test_refused(arguments: tuple[Any, ...], message: str) -> None:

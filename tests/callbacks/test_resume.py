@@ -178,12 +178,37 @@ def test_what_a_checkpoint_holds(tmp_path: Path) -> None:
         "step": 7,
         "steps_done": 8,
         "found": {
-            "beta": {"start": [1.0], "lengths": {"total_steps": 1.0}},
-            "loss.margin": {"start": [0.2], "lengths": {"total_steps=70%": 11.2}},
-            "optimizer.param_groups.0.lr": {"start": [0.1], "lengths": {"total_steps": 15}},
-            "optimizer.param_groups.*.weight_decay": {"start": [0.0], "lengths": {"total_steps": 1}},
-            "optimizer.param_groups.0.momentum": {"start": [0.9], "lengths": {"restart_interval=1ep": 8.0}},
-            "temperature": {"start": [2.0], "lengths": {"schedule.75%=75%": 1.5}},
+            "beta": {"start": [1.0], "lengths": {"total_steps": 1.0}, "path": "beta", "interval": "epoch"},
+            "loss.margin": {
+                "start": [0.2],
+                "lengths": {"total_steps=70%": 11.2},
+                "path": "loss.margin",
+                "interval": "step",
+            },
+            "optimizer.param_groups.0.lr": {
+                "start": [0.1],
+                "lengths": {"total_steps": 15},
+                "path": "optimizer.param_groups.0.lr",
+                "interval": "step",
+            },
+            "optimizer.param_groups.*.weight_decay": {
+                "start": [0.0],
+                "lengths": {"total_steps": 1},
+                "path": "optimizer.param_groups.*.weight_decay",
+                "interval": "epoch",
+            },
+            "optimizer.param_groups.0.momentum": {
+                "start": [0.9],
+                "lengths": {"restart_interval=1ep": 8.0},
+                "path": "optimizer.param_groups.0.momentum",
+                "interval": "step",
+            },
+            "temperature": {
+                "start": [2.0],
+                "lengths": {"schedule.75%=75%": 1.5},
+                "path": "temperature",
+                "interval": "epoch",
+            },
         },
         "run": {"max_epochs": 2.0, "max_steps": None},
     }

@@ -24,6 +24,7 @@ from lightning_anneal import (
 from lightning_anneal.callbacks.poll import Poll
 from lightning_anneal.config import read_rules
 from lightning_anneal.triggers.signals import Reading
+from tests.compile.test_compile import Backend, Compiled, UsesInt, ramp
 from tests.tiny import Data, Tiny, WithHparams, trainer_for
 
 
@@ -166,6 +167,13 @@ PROVOKE: dict[str, Callable[[Path], Any]] = {
     "floor": lambda d: fit(d, Model(scheduler="CosineAnnealingLR", scheduler_kwargs={"eta_min": 0.5})),
     "range": lambda d: fit(d, Model(), anneal("optimizer.param_groups.0.lr", strategy="linear", end_value=-1.0)),
     "exponential_zero": lambda d: anneal("beta", strategy="exponential", start_value=0.0, end_value=1.0),
+    # compiled code
+    "compiled": lambda d: fit(
+        d,
+        Compiled(UsesInt(), Backend(inductor=False)),
+        HyperparamAnnealingCallback({"body.top_k": ramp(0, 50, round=True)}),
+        max_epochs=1,
+    ),
     # plateaus
     "monitor": lambda d: fit(
         d, Model(**PLATEAU, scheduler_configs={"monitor": "val_los"}), OptimizerWatchCallback(), max_epochs=2

@@ -63,18 +63,22 @@ def audit(folder: Path) -> list[list[str]]:
         return list(csv.reader(lines))
 
 
+Whole = tuple[Path, list[float]]
+
+
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[float]]:
-    """An uninterrupted run: its folder, and its weights at the end."""
-    folder = tmp_path_factory.mktemp("whole")
-    weights = child.train(folder).final
-    last = seen(folder)[-1]
-    # Stopped by nothing, and everything has moved: the counts rise after epochs 2, 3, 4, 6 and 7; see LOSSES.
-    assert last[:2] == [child.EPOCHS - 1, BATCHES - 1]
-    return folder, weights
+def wholes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Whole]:
+    """An uninterrupted run of each variant: its folder, and its weights at the end."""
+    runs = {}
+    for variant in child.VARIANTS:
+        folder = tmp_path_factory.mktemp(variant)
+        runs[variant] = folder, child.train(folder, variant=variant).final
+        # Stopped by nothing, and everything has moved: the counts rise after epochs 2, 3, 4, 6 and 7; see LOSSES.
+        assert seen(folder)[-1][:2] == [child.EPOCHS - 1, BATCHES - 1]
+    return runs
 
 
-def check(whole: tuple[Path, list[float]], folder: Path, weights: list[float] | None) -> None:
+def check(whole: Whole, folder: Path, weights: list[float] | None) -> None:
     """Compare every step of every attempt, the audit, and the weights."""
     expected = {(epoch, batch): values for epoch, batch, values in seen(whole[0])}
     steps = seen(folder)
@@ -85,7 +89,8 @@ def check(whole: tuple[Path, list[float]], folder: Path, weights: list[float] | 
     assert weights is None or weights == whole[1]
 
 
-def test_the_uninterrupted_run(whole: tuple[Path, list[float]]) -> None:
+def test_the_uninterrupted_run(wholes: dict[str, Whole]) -> None:
+    whole = wholes["plateau"]
     by_epoch = [values for _, batch, values in seen(whole[0]) if batch == 0]
     # The patience of 2 runs out after epochs 3 and 7, is taken back, and the count begins anew.
     assert [values["counts"] for values in by_epoch] == [[0], [0], [0], [1], [0], [1], [0], [1]]
@@ -96,15 +101,32 @@ def test_the_uninterrupted_run(whole: tuple[Path, list[float]]) -> None:
     assert [values["margin"] for values in by_epoch] == [0, 0, 0, 0, 1, 1, 1, 1]
     assert [values["kl"] for values in by_epoch] == [0, 0, 0, 0, 1, 1, 1, 1]
     assert [values["fast"] for values in by_epoch] == [0, 0, 0, 1, 1, 1, 2, 2]
-    rows = [row for row in audit(whole[0])[1:] if row[2] in ("beta", "loss.margin", "weights.nested.0")]
+    rows = [row for row in audit(whole[0])[1:] if row[2] in ("count", "loss.margin", "weights.nested.0")]
     assert [(row[0], row[1], row[2], row[4]) for row in rows if row[0] != "0"] == [
-        ("3", "12", "beta", "1.0"),
-        ("4", "16", "beta", "2.0"),
+        ("3", "12", "count", "1.0"),
+        ("4", "16", "count", "2.0"),
         ("4", "16", "loss.margin", "1.0"),
         ("4", "16", "weights.nested.0", "1.0"),
-        ("5", "20", "beta", "3.0"),
-        ("7", "28", "beta", "4.0"),
+        ("5", "20", "count", "3.0"),
+        ("7", "28", "count", "4.0"),
     ]
+
+
+def test_what_moves_by_step_in_the_uninterrupted_run(wholes: dict[str, Whole]) -> None:
+    steps = {variant: [values for *_, values in seen(folder)] for variant, (folder, _) in wholes.items()}
+    for values in steps.values():
+        # Half of the way at step 15.5 of 31; as far above it as below.
+        heat = [value["heat"] for value in values]
+        assert (heat[0], heat[-1]) == (0.0, 0.5)
+        assert [low + high for low, high in zip(heat, reversed(heat), strict=True)] == pytest.approx([0.5] * 32)
+        # 30% of 32 steps are 9.6: restarts at 10, 19 and 29. An epoch of 4 steps goes up by 1/8 each.
+        cycle = [value["cycle"] for value in values]
+        up = [0.0, 0.125, 0.25, 0.375]
+        assert [cycle[at : at + 6] for at in (0, 10, 19)] == [[*up, 0.5, 0.5]] * 3
+        assert cycle[29:] == up[:3]
+    # A warm-up of 8 steps, looked at in every third one: 0, 3/8, 6/8 of the rate of the biases.
+    rates = [value["group 0"][0] for value in steps["config"]]
+    assert rates[:9] == [0.0] * 3 + [0.0625 * 3 / 8] * 3 + [0.0625 * 6 / 8] * 3
 
 
 # A hook of each phase, and how often it has been called by then.
@@ -122,27 +144,31 @@ KILLS = [
 ]
 
 
-@pytest.mark.parametrize(("hook", "occurrence"), KILLS)
+KILLED = [("plateau", *kill) for kill in KILLS] + [("config", *kill) for kill in KILLS[1:3]]
+
+
+@pytest.mark.parametrize(("variant", "hook", "occurrence"), KILLED)
 def test_killed_once(
-    children: Children, whole: tuple[Path, list[float]], tmp_path: Path, hook: str, occurrence: int
+    children: Children, wholes: dict[str, Whole], tmp_path: Path, variant: str, hook: str, occurrence: int
 ) -> None:
-    assert children.train(tmp_path, hook=hook, occurrence=occurrence) == signal.SIGKILL
+    whole = wholes[variant]
+    assert children.train(tmp_path, variant=variant, hook=hook, occurrence=occurrence) == signal.SIGKILL
     done = len(seen(tmp_path))
     saved = torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"]
     assert 0 < saved <= done
-    weights = child.train(tmp_path).final
+    weights = child.train(tmp_path, variant=variant).final
     check(whole, tmp_path, weights)
     # It went on where the checkpoint stood, and nowhere else.
     assert seen(tmp_path)[done:] == seen(whole[0])[saved:]
 
 
 @pytest.mark.slow
-def test_killed_a_hundred_times(children: Children, whole: tuple[Path, list[float]], tmp_path: Path) -> None:
+def test_killed_a_hundred_times(children: Children, wholes: dict[str, Whole], tmp_path: Path) -> None:
     seed = random.SystemRandom().randrange(2**32)
     print("seed", seed)
     chance, kills, saved, runs = random.Random(seed), 0, 0, 0
-    while kills < 100:
-        folder = tmp_path / str(runs)
+    while kills < 100 or runs < 2 * len(wholes):
+        folder, variant = tmp_path / str(runs), list(wholes)[runs % len(wholes)]
         folder.mkdir()
         # Half of them by the clock, anywhere at all; half at a hook.
         while True:
@@ -150,11 +176,11 @@ def test_killed_a_hundred_times(children: Children, whole: tuple[Path, list[floa
                 job: dict[str, Any] = {"after": chance.uniform(0.02, 0.2)}
             else:
                 job = {"hook": chance.choice(child.HOOKS), "occurrence": chance.randint(1, 6)}
-            if children.train(folder, **job) == 0:
+            if children.train(folder, variant=variant, **job) == 0:
                 break
             kills += 1
             saved += (folder / "last.ckpt").exists()
-        check(whole, folder, None)
+        check(wholes[variant], folder, None)
         runs += 1
     print(f"{kills} kills in {runs} runs, {saved} of them with something saved")
     assert saved > kills / 4

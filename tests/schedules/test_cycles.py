@@ -103,3 +103,9 @@ def test_refused(make: object, message: str) -> None:
     with pytest.raises(AnnealError) as error:
         make()
     assert str(error.value) == message
+
+
+@pytest.mark.parametrize("t", [1.1e9, float("inf")])
+def test_a_time_that_no_run_reaches(t: float) -> None:
+    with pytest.raises(AnnealError, match=r"^WarmRestart: t must be at most 1e\+09, got "):
+        WarmRestart(Linear(0, 1, 4), 1)(t)

@@ -167,7 +167,7 @@ def test_options(monkeypatch: pytest.MonkeyPatch, refused: Callable[..., str], w
         ("- 1\n", "--config: a config is a mapping, got [1]"),
         ("a: [1, 2\nb: {", "--config: 'a.yaml' can't be read: "),
         ("a: 1\na: 2\n", "--config: 'a.yaml' can't be read: "),
-        (f"{'a' * 300}: {{grid: [1, 1]}}", "a" * 50 + "...: the value 1 is there twice; the same run twice tells nothing"),
+        (f"{'a' * 300}: {{grid: [1, 1]}}", "a" * 50 + ": the value 1 is there twice; the same run twice tells nothing"),
     ],
 )  # fmt: skip
 def test_configs(refused: Callable[..., str], given: dict[str, Any] | str, message: str) -> None:
