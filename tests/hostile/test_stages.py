@@ -15,12 +15,8 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch import Callback
-from lightning.pytorch.callbacks import (
-    BatchSizeFinder,
-    LearningRateFinder,
-    StochasticWeightAveraging,
-    WeightAveraging,
-)
+from lightning.pytorch import callbacks as lightning_callbacks
+from lightning.pytorch.callbacks import BatchSizeFinder, LearningRateFinder, StochasticWeightAveraging
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.tuner import Tuner
 from torch.optim.swa_utils import get_ema_avg_fn
@@ -29,6 +25,11 @@ from torch.utils.data import DataLoader, TensorDataset
 from lightning_anneal import AnnealError, BetaScheduleCallback, HyperparamAnnealingCallback
 from lightning_anneal.lightnings import averages_buffers, swaps_buffers
 from tests.tiny import Tiny, trainer_for
+
+# It came with Lightning 2.6.
+WeightAveraging: Any = getattr(lightning_callbacks, "WeightAveraging", None)
+put_back = pytest.mark.skipif(WeightAveraging is None, reason="this Lightning counts a finder's steps as the run's own")
+averaging = pytest.mark.skipif(WeightAveraging is None, reason="this Lightning has no WeightAveraging")
 
 EPOCHS, BATCHES = 4, 2
 
@@ -293,6 +294,7 @@ FINDERS: dict[str, tuple[Callable[[], Callback], int]] = {
 }
 
 
+@put_back
 @pytest.mark.parametrize("behind", [False, True])
 @pytest.mark.parametrize("name", FINDERS)
 @pytest.mark.filterwarnings("ignore:.*lr_find")
@@ -317,6 +319,7 @@ TUNERS: dict[str, Callable[[Tuner, Module], Any]] = {
 }
 
 
+@put_back
 @pytest.mark.parametrize("name", TUNERS)
 @pytest.mark.filterwarnings("ignore:.*lr_find")
 def test_a_tuner_before_the_fit(tmp_path: Path, name: str) -> None:
@@ -358,7 +361,7 @@ def test_stochastic_weight_averaging_owns_the_learning_rate(tmp_path: Path) -> N
     assert callback.values == {"optimizer.param_groups.0.weight_decay": 0.75}
 
 
-def ema(use_buffers: bool) -> WeightAveraging:
+def ema(use_buffers: bool) -> Any:
     return WeightAveraging(use_buffers=use_buffers, avg_fn=get_ema_avg_fn(0.5))
 
 
@@ -388,6 +391,7 @@ AVERAGING: dict[str, tuple[bool, dict[str, Any], str | None, list[float]]] = {
 }
 
 
+@averaging
 @pytest.mark.parametrize("behind", [False, True])
 @pytest.mark.parametrize("case", AVERAGING)
 def test_an_annealed_buffer_and_an_average_of_weights(
@@ -403,6 +407,7 @@ def test_an_annealed_buffer_and_an_average_of_weights(
     assert float(module.temperature) == seen[-1]
 
 
+@averaging
 @pytest.mark.parametrize("use_buffers", [True, False])
 @pytest.mark.parametrize("as_tensor", [False, True])
 def test_a_plain_attribute_beside_an_average_of_weights(tmp_path: Path, use_buffers: bool, as_tensor: bool) -> None:
@@ -414,6 +419,7 @@ def test_a_plain_attribute_beside_an_average_of_weights(tmp_path: Path, use_buff
     assert (type(module.beta), module.beta) == (float, 3.0)
 
 
+@averaging
 def test_what_swaps_buffers_and_what_averages_them() -> None:
     class Own(WeightAveraging):
         pass
