@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import lightning_anneal
+from lightning_anneal.config import check_objects
 from lightning_anneal.errors import AnnealError, quote, suggestion
 
 _PACKAGE = "lightning_anneal."
@@ -41,6 +42,7 @@ def check_callbacks(config: Any) -> None:
         for key, parameter in inspect.signature(callback).parameters.items():
             if parameter.default is parameter.empty and key not in arguments:
                 raise AnnealError(name, f"'{key}' is missing")
+        check_objects(arguments.get("annealing_params"))
         made = callback(**arguments)
         if made.state_key in keys:
             raise AnnealError(f"{name}.name", "a second callback of this class needs a name of its own")

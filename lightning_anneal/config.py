@@ -62,6 +62,18 @@ def default_rules() -> tuple[Rule, ...]:
     )
 
 
+def check_objects(params: object) -> None:
+    """Refuse settings from a config whose ``object`` isn't named: only code has objects to give.
+
+    Raises:
+        AnnealError: For a mapping or a list in its place, whose copy would be annealed.
+    """
+    for name, settings in params.items() if isinstance(params, Mapping) else ():
+        owner = settings.get("object") if isinstance(settings, Mapping) else None
+        if owner is not None:
+            choice(f"{name}.object", owner, OBJECTS)
+
+
 def plain(where: str, value: object, depth: int = 0) -> Any:
     """A copy made of plain dicts and lists: OmegaConf's containers are neither, and nobody's input may change.
 
@@ -119,6 +131,8 @@ def read_file(path: str | Path) -> dict[str, Any]:
     # OmegaConf reads 1e-7 as a number, where PyYAML gives a string, and refuses duplicate keys.
     from omegaconf import OmegaConf
 
+    from lightning_anneal.config_files import parse, reason
+
     path = Path(path)
     try:
         found = path.is_file()
@@ -127,10 +141,9 @@ def read_file(path: str | Path) -> dict[str, Any]:
     if not found:
         raise AnnealError(quote(str(path)), "no such file")
     try:
-        content = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+        content = OmegaConf.to_container(parse(path.read_text(encoding="utf-8")), resolve=True)
     except Exception as error:
-        what = " ".join(str(error).replace(str(path), path.name).split())
-        raise AnnealError(quote(str(path)), f"can't be read: {what[:140]}") from None
+        raise AnnealError(quote(str(path)), f"can't be read: {reason(error)}") from None
     if not isinstance(content, dict):
         raise AnnealError(quote(str(path)), "must hold a mapping")
     return cast("dict[str, Any]", content)

@@ -21,9 +21,10 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from lightning_anneal.callback_configs import check_callbacks
 from lightning_anneal.config_files import read_config
-from lightning_anneal.errors import AnnealError
+from lightning_anneal.errors import AnnealError, quote
 from lightning_anneal.optim.registry import checked_mapping
 from lightning_anneal.overrides import apply_override, take_overrides
+from lightning_anneal.settings_are_data import refuse_classes
 from lightning_anneal.terminal import say_error
 
 _USAGE_ERROR = 2
@@ -158,8 +159,11 @@ def _prepared(arguments: Sequence[str]) -> list[str]:
     for override in overrides:
         apply_override(list(configs.values()), override)
     for i, config in configs.items():
-        if isinstance(config, dict) and "search" in config:
+        if not isinstance(config, dict) or not config:
+            raise AnnealError("--config", f"a config is a mapping, got {quote(config)}")
+        if "search" in config:
             raise AnnealError("search", "is a section for `lightning-anneal search`; run that, or leave it out")
+        refuse_classes(config)
         check_callbacks(config)
         if overrides:
             # The parser takes a config's text as well as its path.

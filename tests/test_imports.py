@@ -57,14 +57,15 @@ LAYERS = {
     "to_config": {"errors", "recipes", "schedules"},
     "rules": {"clock", "recipes", "triggers"},
     "strategies": {"errors", "checks", "clock", "schedules", "recipes", "triggers"},
-    "config": {"errors", "checks", "clock", "schedules", "recipes", "rules", "strategies", "triggers"},
+    "config_files": {"errors"},
+    "config": {"errors", "checks", "clock", "config_files", "schedules", "recipes", "rules", "strategies", "triggers"},
     "beta_rules": {"errors", "checks", "config", "recipes", "rules", "schedules"},
     "lightnings": set(),
     "run_length": {"clock", "lightnings"},
     "optim": {"errors", "checks", "clock", "schedules", "recipes", "strategies", "config", "lightnings", "run_length"},
     "overrides": {"errors"},
     "terminal": set(),
-    "config_files": {"errors"},
+    "settings_are_data": {"errors"},
     "preview": {
         *("errors", "checks", "clock", "config", "rules", "schedules", "triggers", "beta_rules", "drawing", "optim"),
         *("config_files", "overrides", "terminal", ""),
@@ -102,8 +103,10 @@ LAYERS = {
         *("audit", "changes", "engine", "horizons", "reactions", "state", "sync", "report", "run_length", "optim"),
         *("beta_rules", "drawing", "lightnings", "lines", "preview", "tensorboard"),
     },
-    "callback_configs": {"errors", ""},
-    "lightning_cli": {"errors", "callback_configs", "config_files", "overrides", "optim", "terminal"},
+    "callback_configs": {"config", "errors", ""},
+    "lightning_cli": {
+        *("errors", "callback_configs", "config_files", "overrides", "optim", "settings_are_data", "terminal"),
+    },
     "checking": {
         *(
             "errors",
@@ -130,6 +133,7 @@ LAYERS = {
         "lightnings",
         "lightning_cli",
         "overrides",
+        "settings_are_data",
         "terminal",
     },
     "cli": {"checking", "errors", "history", "lightning_cli", "preview", "search", "terminal"},

@@ -102,14 +102,14 @@ def log_plan(trainer: Trainer, callbacks: Sequence[Annealing], step: int) -> Non
     """Arrange TensorBoard's charts, and put a picture of the schedules beside them, if matplotlib is there."""
     if not tensorboard.loggers_of(trainer):
         return
-    tensorboard.add_layout(trainer, layout(callbacks))
-    if importlib.util.find_spec("matplotlib") is None:
-        return
-    horizon = horizon_of(trainer)
-    for tag, engines in _by_tag(callbacks).items():
-        preview = planned(engines, horizon)
-        if preview is not None and preview.parameters:
-            with _harmless("TensorBoard"):
+    with _harmless("TensorBoard"):
+        tensorboard.add_layout(trainer, layout(callbacks))
+        if importlib.util.find_spec("matplotlib") is None:
+            return
+        horizon = horizon_of(trainer)
+        for tag, engines in _by_tag(callbacks).items():
+            preview = planned(engines, horizon)
+            if preview is not None and preview.parameters:
                 tensorboard.add_picture(trainer, tag, preview.figure, step)
 
 

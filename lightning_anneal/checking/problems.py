@@ -112,10 +112,10 @@ def _in_callback(callback: AnnealingCallback) -> list[AnnealError]:
 def _twice(run: RunConfig) -> list[AnnealError]:
     """Two callbacks of one name, and two rules of one place."""
     found: list[AnnealError] = []
-    keys: set[tuple[str, object]] = set()
+    keys: set[tuple[str, str]] = set()
     places: dict[str, str] = {}
     for callback in run.callbacks:
-        key = (callback.kind, callback.arguments.get("name"))
+        key = (callback.kind, repr(callback.arguments.get("name")))
         if key in keys:
             what = "a second callback of this class needs a name of its own"
             found.append(AnnealError(f"{callback.kind}.name", what))

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import lightning_anneal
 from lightning_anneal.beta_rules import beta_rules, read_training_config
 from lightning_anneal.checks import Value, number, positive
-from lightning_anneal.config import default_rules, read_rules
+from lightning_anneal.config import check_objects, default_rules, read_rules
 from lightning_anneal.errors import AnnealError, quote, suggestion
 from lightning_anneal.preview.stopping import Stopper
 from lightning_anneal.rules import Rule
@@ -256,6 +256,7 @@ def _read_one(run: RunConfig, name: Any, settings: Any) -> tuple[Rule, ...]:
     tried: set[str] = set()
     while True:
         try:
+            check_objects({name: left})
             read = read_rules({name: left})
             return () if wrong else read
         except AnnealError as error:

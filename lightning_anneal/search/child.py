@@ -7,6 +7,7 @@ the search that started it is gone. It loads nothing heavy: what it runs does.
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -34,6 +35,7 @@ from lightning_anneal.search.runs import (
 from lightning_anneal.terminal import say_error
 
 USAGE_ERROR = 2
+_ENVIRONMENT = re.compile(r"\$\{oc\.env:\s*(\w+)\s*\}")
 _PATIENCE_S = 60.0
 """How long to wait for the processes of an earlier attempt to be gone."""
 
@@ -95,11 +97,19 @@ def _run(folder: Path, order: dict[str, Any], inherited: list[int]) -> int:
 def _words(folder: Path, command: str | None) -> list[str]:
     if command is None:
         return [sys.executable, "-m", "lightning_anneal.cli", "fit", "--config", str(folder / CONFIG)]
+    # Not in the plan's files, which may be read by others than this process.
+    command = _ENVIRONMENT.sub(_of_environment, command)
     places = {"{config}": str(folder / CONFIG), "{run_dir}": str(folder)}
     words = shlex.split(command)
     for name, path in places.items():
         words = [word.replace(name, path) for word in words]
     return words
+
+
+def _of_environment(match: re.Match[str]) -> str:
+    if match[1] not in os.environ:
+        raise AnnealError("search.command", f"the environment has no '{match[1]}'")
+    return shlex.quote(os.environ[match[1]])
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from pathlib import Path
@@ -21,6 +22,8 @@ SEED = "seed_everything"
 DEFAULT_SEED = 0
 _TO_RESOLVE = ("${", "???")
 """OmegaConf's interpolations, and its mark of a value that has yet to be given."""
+_ENVIRONMENT = re.compile(r"\$\{oc\.(?:decode:\s*\$\{oc\.env:[^{}]*\}|env:[^{}]*)\}")
+_STANDS_IN = re.compile(r"environment_([0-9]+)_stands_in")
 
 
 def find_config(folder: Path) -> Path:
@@ -73,18 +76,37 @@ def read_search_config(config: str | Path | Mapping[str, Any]) -> tuple[dict[str
 
 
 def resolve(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A config with its interpolations resolved.
+    """A config with its interpolations resolved, but for those of the environment.
+
+    What an environment holds may be a secret, and the outcome is written to files. So ``${oc.env:NAME}`` stays as it
+    is, for the program that reads the file.
 
     Raises:
         AnnealError: If one leads nowhere.
     """
     if not any(sign in repr(config) for sign in _TO_RESOLVE):
         return dict(config)
+    kept: list[str] = []
+
+    def keep(match: re.Match[str]) -> str:
+        kept.append(match[0])
+        return f"environment_{len(kept) - 1}_stands_in"
+
     try:
-        resolved: Any = OmegaConf.to_container(OmegaConf.create(dict(config)), resolve=True, throw_on_missing=True)
+        hidden = OmegaConf.create(_in_texts(dict(config), lambda text: _ENVIRONMENT.sub(keep, text)))
+        resolved: Any = OmegaConf.to_container(hidden, resolve=True, throw_on_missing=True)
     except Exception as error:
         raise AnnealError("config", f"can't be resolved: {' '.join(str(error).split())[:120]}") from None
-    return dict(resolved)
+    return dict(_in_texts(resolved, lambda text: _STANDS_IN.sub(lambda match: kept[int(match[1])], text)))
+
+
+def _in_texts(value: Any, change: Callable[[str], str]) -> Any:
+    """A value whose texts are changed."""
+    if isinstance(value, Mapping):
+        return {key: _in_texts(part, change) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_in_texts(part, change) for part in value]
+    return change(value) if isinstance(value, str) else value
 
 
 def is_lightning_cli(config: Mapping[str, Any]) -> bool:

@@ -8,12 +8,13 @@ from typing import Protocol
 from lightning_anneal.search.drive import Queue, Source, drive
 from lightning_anneal.search.engines import Engine, make_engine
 from lightning_anneal.search.files import is_held, locked
-from lightning_anneal.search.plan import Plan
+from lightning_anneal.search.plan import Plan, relative
 from lightning_anneal.search.points import count_points
 from lightning_anneal.search.population import Population
 from lightning_anneal.search.progress import Progress
-from lightning_anneal.search.results import SearchResult
+from lightning_anneal.search.results import TABLE, SearchResult
 from lightning_anneal.search.runs import FINISHED, LOCK, Run
+from lightning_anneal.terminal import say
 
 _PATIENCE_S = 5.0
 
@@ -80,5 +81,13 @@ def execute_plan(plan: Plan, *, quiet: bool = False) -> SearchResult:
         finally:
             progress.close()
             engine.close()
-            SearchResult(plan).to_csv()
+            _write_table(plan)
     return SearchResult(plan)
+
+
+def _write_table(plan: Plan) -> None:
+    """Write ``results.csv``; where that can't be, say so: the runs are done, and their folders have all of it."""
+    try:
+        SearchResult(plan).to_csv()
+    except OSError as error:
+        say(f"warning: {relative(plan.folder / TABLE)} can't be written ({error.strerror}); search table tries again")

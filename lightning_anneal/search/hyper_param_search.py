@@ -19,6 +19,7 @@ from lightning_anneal.search.results import SearchResult
 from lightning_anneal.search.runs import FINISHED, LOG
 from lightning_anneal.search.settings import Settings
 from lightning_anneal.search.space import Axis, Point, Space, check_arguments, find_space
+from lightning_anneal.settings_are_data import refuse_classes
 from lightning_anneal.terminal import say
 
 EXECUTION = ("workers", "gpus_per_run", "cpus_per_run", "retries", "fail_fast", "engine", "ray_address")
@@ -65,6 +66,7 @@ class HyperParamSearch:
         if os.getcwd() not in sys.path:
             sys.path.insert(0, os.getcwd())
         self._config, section = read_search_config(config)
+        refuse_classes(self._config)
         self._source = {**self._config, SECTION: section}
         self._variations, self._given = dict(variations or {}), settings
         self._root, self._quiet = Path(root_dir), quiet

@@ -176,9 +176,11 @@ def _check_arguments(value: Any, path: Path, home: _Home | None) -> None:
             if inner is not None and inner.typed and not _has_mapping(each):
                 _check_values({}, Axis(write_path((*path, str(key))), (each,), ""), inner)
             elif inner is not None and not inner.typed and len(inner.inside) == 1 and typed.names(inner.class_path):
-                known = [name for name in typed.names(inner.class_path) if "." not in name]
-                cls = inner.class_path.rpartition(".")[2]
-                raise AnnealError(write_path(path), f"{cls} has no {quote(key)}{suggestion(key, known)}")
+                # A dataclass shows by its fields.
+                known = {name.partition(".")[0] for name in typed.names(inner.class_path)}
+                if str(key) not in known:
+                    cls = inner.class_path.rpartition(".")[2]
+                    raise AnnealError(write_path(path), f"{cls} has no {quote(key)}{suggestion(key, known)}")
             _check_arguments(each, (*path, str(key)), inner)
 
 
