@@ -137,12 +137,12 @@ def main() -> None:
 def _do(job: dict[str, Any]) -> None:
     from lightning_anneal.cli import main as command
 
-    code = 1
+    code, to = 1, Path(job["to"])
+    events: list[str] = []
     try:
-        to = Path(job["to"])
         for name, number in (("out.txt", 1), ("err.txt", 2)):
             os.dup2(os.open(to / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
-        events = (to / "events.jsonl").open("w", buffering=1)
+        (to / "events.jsonl").write_text("")
         os.chdir(job["cwd"])
         os.environ.update(job["env"])
         signal.alarm(SECONDS)
@@ -150,7 +150,7 @@ def _do(job: dict[str, Any]) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
         if job["largest"] is not None:
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-            resource.setrlimit(resource.RLIMIT_FSIZE, (job["largest"], job["largest"]))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (job["largest"], resource.RLIM_INFINITY))
         noting = False
 
         def note(event: str, args: tuple[Any, ...]) -> None:
@@ -160,7 +160,7 @@ def _do(job: dict[str, Any]) -> None:
             noting = True
             found = _noted(event, args)
             if found is not None:
-                events.write(json.dumps([event, found]) + "\n")
+                events.append(json.dumps([event, found]) + "\n")
             noting = False
 
         sys.addaudithook(note)
@@ -171,8 +171,10 @@ def _do(job: dict[str, Any]) -> None:
     except BaseException:
         traceback.print_exc()
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        (to / "events.jsonl").write_text("".join(events))
         os._exit(code)
 
 
