@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 
 from lightning_anneal.errors import AnnealError, quote
 
+# OmegaConf 2.4 takes no more, and older ones take any number of them.
 _MOST_VALUES = 10_000
 _DEEPEST = 50
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -95,6 +96,6 @@ def _check_size(text: str) -> None:
             if anchor is not None:
                 sizes[anchor] = 1
         if total > _MOST_VALUES:
-            raise ValueError(f"more than {_MOST_VALUES} keys and values, each alias counted as what it stands for")
+            raise ValueError(f"more than {_MOST_VALUES:,} keys and values, each alias counted as what it stands for")
         if len(inside) > _DEEPEST:
             raise ValueError(f"nested more than {_DEEPEST} deep")

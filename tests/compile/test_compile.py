@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import pytest
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -222,15 +222,31 @@ MORE = {
 }  # fmt: skip
 
 
+class Holds(Callback):
+    """Notes which objects stand in the places of the values, at each batch."""
+
+    def __init__(self, annealing: HyperparamAnnealingCallback) -> None:
+        self.annealing = annealing
+        self.held: set[tuple[int, ...]] = set()
+        self.kept: list[Any] = []
+
+    def on_train_batch_start(self, *arguments: Any) -> None:
+        now = [target.slot.get() for target in self.annealing.engine.targets]
+        self.kept += now  # so that no other object gets the number of one that is gone
+        self.held.add(tuple(map(id, now)))
+
+
 def fitted(case: Case, folder: Path, backend: Backend | None, *, as_tensor: bool) -> Any:
     """The module after 50 steps, and what was warned of."""
     params = {name: {**settings, "as_tensor": as_tensor} for name, settings in case.settings.items()}
     module = case.make(backend)
     callback = HyperparamAnnealingCallback(params)
+    holds = Holds(callback)
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         torch.manual_seed(0)
-        trainer_for(folder, callback, max_epochs=1, log_every_n_steps=STEPS).fit(module)
+        trainer_for(folder, callback, holds, max_epochs=1, log_every_n_steps=STEPS).fit(module)
+    assert len(holds.held) == 1 or not as_tensor
     return module, [str(one.message) for one in told if "compilations" in str(one.message)]
 
 

@@ -189,7 +189,7 @@ BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
 )
 MERGES = "a0: &a0 {x: 1, y: 2}\n" + "".join(f"a{i + 1}: &a{i + 1} {{<<: [{TENS.format(i)}]}}\n" for i in range(9))
 UNREADABLE = "WHERE: 'a.yaml' can't be read: "
-TOO_MANY = UNREADABLE + "more than 10000 keys and values, each alias counted as what it stands for"
+TOO_MANY = UNREADABLE + "more than 10,000 keys and values, each alias counted as what it stands for"
 TOO_DEEP = UNREADABLE + "nested more than 50 deep"
 
 FILES: dict[str, tuple[str | bytes, str]] = {
