@@ -48,11 +48,11 @@ def main(folder: Path) -> int:
     """
     folder = folder.resolve()
     pipe = end_with_the_driver(folder)
-    order = read_json(folder / RUN)
-    if order is None:
-        say_error(f"{folder}: is no folder of a run, which has a {RUN}")
-        return USAGE_ERROR
     try:
+        order = read_json(folder / RUN)
+        if order is None:
+            say_error(f"{folder}: is no folder of a run, which has a {RUN}")
+            return USAGE_ERROR
         with locked(folder / LOCK, wait_s=_PATIENCE_S) as held:
             if read_status(folder)["state"] in FINISHED:  # by somebody else in the meantime
                 return 0

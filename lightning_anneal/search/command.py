@@ -62,7 +62,8 @@ def main(arguments: Sequence[str]) -> int:
         say_error(str(error))
         return _USAGE_ERROR
     except OSError as error:  # a full disk, a folder that may not be written to
-        say_error(f"{error.filename or 'search'}: {error.strerror}")
+        # What was to be in its place, not the file beside it that was to be moved there.
+        say_error(f"{error.filename2 or error.filename or 'search'}: {error.strerror}")
         return _FAILED
 
 

@@ -205,10 +205,8 @@ def winners_schedule(plan: Plan) -> str:
         raise AnnealError(str(plan.folder), f"was a search by {plan.settings.algo}; only pbt changes values on the way")
     result = SearchResult(plan)
     best = result.best
-    reached = best.best(result.monitor, result.mode)
-    title = [f"What {best.name} went through under pbt"]
-    if reached is not None:
-        title.append(f"({result.monitor} {reached.value:.6g} in epoch {reached.epoch}).")
+    value, epoch = best.best(result.monitor, result.mode) or (math.nan, 0)
+    title = [f"What {best.name} went through under pbt", f"({result.monitor} {value:.6g} in epoch {epoch})."]
     return lineage_text(Population(plan).lineage(best), title)
 
 

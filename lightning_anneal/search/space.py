@@ -341,7 +341,7 @@ def _find(config: dict[str, Any], path: str) -> tuple[Any, Any]:
         if last:
             return home, place
         home = home[place]
-    raise AnnealError(path, "is no path")
+    raise AnnealError(quote(path), "is no path")
 
 
 def _place(home: Any, key: str, path: str, above: str) -> Any:

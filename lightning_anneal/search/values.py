@@ -35,7 +35,9 @@ def plain_value(where: str, value: Any) -> Any:
         return [plain_value(where, each) for each in value]
     if hasattr(value, "tolist"):  # numpy's and torch's, numbers and arrays
         return value.tolist()
-    for kind in (str, bool, int, float):
+    if isinstance(value, str):
+        return str.__str__(value)  # str() of an enum's member is its name
+    for kind in (int, float):
         if isinstance(value, kind):
             return kind(value)
     raise AnnealError(where, f"can't stand in a config: {quote(value)}; write a number, a text, a list or a mapping")

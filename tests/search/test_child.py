@@ -13,8 +13,9 @@ import pytest
 import yaml
 from lightning.pytorch import Trainer
 
+from lightning_anneal.search import child as process_of_a_run
 from lightning_anneal.search.driver_watch import let_watch
-from lightning_anneal.search.files import read_json, write_json
+from lightning_anneal.search.files import locked, read_json, write_json
 from tests.tiny import QUIET, Tiny
 
 ROOT = Path(__file__).parents[2]
@@ -157,6 +158,36 @@ def test_no_orphan_trains_on(tmp_path: Path, own: bool) -> None:
     # The output ends when the last process that holds it does.
     process.communicate(timeout=60)
     assert process.returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize(
+    ("order", "status", "message"),
+    [
+        (None, 2, "{folder}: is no folder of a run, which has a run.json"),
+        ("x", 1, "{folder}/run.json: can't be read: Expecting value: line 1 column 1 (char 0)"),
+        ("{}", 1, "{folder}: process {pid} works on it; wait for it, or end it"),
+    ],
+)  # fmt: skip
+def test_what_can_not_be_run_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], order: str | None, status: int, message: str
+) -> None:  # fmt: skip
+    monkeypatch.setattr(process_of_a_run, "_PATIENCE_S", 0.0)
+    # A short name, because a long line is cut.
+    folder = tmp_path / "x"
+    folder.mkdir()
+    if order is not None:
+        (folder / "run.json").write_text(order)
+    with locked(folder / "lock"):
+        assert process_of_a_run.main(folder) == status
+    assert capsys.readouterr().err == f"error: {message.format(folder=folder, pid=os.getpid())}\n"
+    assert not (folder / "status.json").exists()
+
+
+def test_a_program_that_is_not_there_is_a_mistake(tmp_path: Path) -> None:
+    process = child(prepared(tmp_path, "pyhton train.py {config}"))
+    output, _ = process.communicate(timeout=120)
+    assert (process.returncode, output) == (2, "error: pyhton: No such file or directory\n")
+    assert read_json(tmp_path / "status.json") == {"state": "failed", "attempts": 1, "exit_status": 2}
 
 
 def test_outside_of_a_search_there_is_nothing(tmp_path: Path) -> None:

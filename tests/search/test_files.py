@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from lightning_anneal import AnnealError
-from lightning_anneal.search.files import locked, read_json, write_json, write_whole
+from lightning_anneal.search import files
+from lightning_anneal.search.files import copy_whole, locked, read_json, write_json, write_whole
 
 
 def test_a_file_is_written_as_a_whole(tmp_path: Path) -> None:
@@ -57,3 +60,38 @@ def test_a_lock_dies_with_its_process(tmp_path: Path) -> None:
     assert subprocess.run([sys.executable, "-c", script, str(tmp_path)]).returncode == -9
     with locked(tmp_path / "lock"):
         pass
+
+
+def test_a_lock_may_be_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = ExitStack()
+    other.enter_context(locked(tmp_path / "lock"))
+    waited: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waited.append(seconds)
+        if len(waited) == 3:
+            other.close()
+
+    monkeypatch.setattr(files, "time", SimpleNamespace(monotonic=lambda: len(waited), sleep=sleep))
+    with locked(tmp_path / "lock", wait_s=4):
+        assert len(waited) == 3
+    other.enter_context(locked(tmp_path / "lock"))
+    del waited[:]
+    monkeypatch.setattr(files, "time", SimpleNamespace(monotonic=lambda: len(waited), sleep=waited.append))
+    with pytest.raises(AnnealError, match="works on it"), locked(tmp_path / "lock", wait_s=4):
+        pass
+    assert len(waited) == 4
+    other.close()
+
+
+def test_a_folder_is_copied_as_a_whole(tmp_path: Path) -> None:
+    """As sharded checkpoints are."""
+    source, place = tmp_path / "source", tmp_path / "last.ckpt"
+    for name, text in (("source/shards/0", "new"), (".last.ckpt/cut off", ""), ("last.ckpt/old", "old")):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text(text)
+    copy_whole(source, place)
+    assert [path.relative_to(place).as_posix() for path in place.rglob("*")] == ["shards", "shards/0"]
+    assert (place / "shards" / "0").read_text() == "new"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["last.ckpt", "source"]
+    assert (source / "shards" / "0").read_text() == "new"

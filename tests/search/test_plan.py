@@ -366,6 +366,18 @@ def test_variations_may_come_from_numpy_and_from_ranges(tmp_path: Path, values: 
     assert [config_in(run.folder) for run in made.runs] == [{"x": 1}, {"x": 2}, {"x": 3}]
 
 
+def test_what_is_finished_stays_as_it_is_when_all_of_it_was_moved(tmp_path: Path) -> None:
+    made = planned(tmp_path / "before", {"lr": [0.1, 0.2]})
+    (made.runs[0].folder / "status.json").write_text('{"state": "done"}')
+    for run in made.runs:
+        (run.folder / "config.yaml").write_text("lr: 0.3\n")
+    (tmp_path / "before").rename(tmp_path / "after")
+    moved = Plan.load(tmp_path / "after" / made.folder.name)
+    moved.settle()
+    assert [config_in(run.folder) for run in moved.runs] == [{"lr": 0.3}, {"lr": 0.2}]
+    assert [Plan.load(moved.folder).moved, moved.moved] == [False, False]
+
+
 def test_a_run_that_is_added_is_written_down(tmp_path: Path) -> None:
     made = planned(tmp_path, {"lr": [0.1, 0.2]})
     added = made.add({"lr": 0.3})
@@ -447,6 +459,7 @@ def test_a_dry_run_makes_nothing(
 def test_previews(tmp_path: Path) -> None:
     config = {"seed_everything": 1, "lr": {"log_uniform": [1e-5, 1e-1]}, "p": {"uniform": [0, 5]}, "n": list(range(10))}
     made = search(config, tmp_path, command=COMMAND, algo="random", n_runs=3, seeds=[0, 1])
+    assert repr(made) == made.preview()
     assert made.preview().splitlines() == [
         "6 runs, by random",
         "  lr               1e-05 to 0.1 (log)                (marked {log_uniform: ...})",

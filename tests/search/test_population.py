@@ -567,6 +567,21 @@ def test_only_a_population_has_a_schedule(tmp_path: Path, capsys: pytest.Capture
     assert not (tmp_path / "out.yaml").exists()
 
 
+def test_a_search_by_something_else_is_no_population(tmp_path: Path) -> None:
+    plan = Plan.make(tmp_path, Settings(), find_space({"lr": [1, 2]}), [{"lr": 1}, {"lr": 2}])
+    with pytest.raises(AnnealError) as error:
+        Population(plan)
+    assert str(error.value) == "search.pbt: is missing"
+
+
+def test_a_member_can_not_be_run_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = planned(tmp_path, 2)
+    assert main(["search", "run-one", str(plan.folder), "--index", "0"]) == 2
+    told = "run-one: the runs of pbt depend on each other; take search --resume DIR"
+    assert capsys.readouterr().err == f"error: {told}\n"
+    assert [run.state for run in plan.runs] == ["waiting", "waiting"]
+
+
 def test_a_population_without_results_has_no_schedule_yet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plan = planned(tmp_path, 2)
     assert main(["search", "export-schedule", str(plan.folder)]) == 2

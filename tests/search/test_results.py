@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from PIL import Image
 
 from lightning_anneal import AnnealError
 from lightning_anneal.cli import main
+from lightning_anneal.search import picture
 from lightning_anneal.search.files import write_json
 from lightning_anneal.search.hyper_param_search import HyperParamSearch
 from lightning_anneal.search.plan import Plan
@@ -229,6 +232,7 @@ def test_the_leaderboard(tmp_path: Path) -> None:
     fill(plan, 1, "failed", None)
     fill(plan, 3, "pruned", {"0": {"val_loss": 0.25}})
     found = SearchResult(plan)
+    assert repr(found) == found.leaderboard()
     assert found.leaderboard().splitlines() == [
         "rank  index    state     lr  name  val_loss  best_epoch  epochs",
         "----  -----  -------  -----  ----  --------  ----------  ------",
@@ -297,11 +301,47 @@ def test_status_table_and_best(
     assert Path("mine.png").exists()
 
 
+def test_a_finished_search_without_its_metric_is_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    plan = result(tmp_path, {"lr": [0.1, 0.2]}, []).plan
+    for index in range(2):
+        fill(plan, index, "done", {"0": {"acc": 0.5}})
+    assert main(["search", "--resume", str(plan.folder)]) == 1
+    out, err = capsys.readouterr()
+    assert out == SearchResult(plan).leaderboard() + "\n"
+    assert err.splitlines()[-1] == "error: 'val_loss': no run has logged it; known: acc"
+
+
+def test_a_table_that_can_not_be_written_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = result(Path("runs"), {"lr": [0.1, 0.2]}, [1.0, 2.0]).plan.folder
+    table = folder / "results.csv"
+    table.mkdir()
+    assert main(["search", "table", str(folder)]) == 1
+    assert capsys.readouterr().err == f"error: {table}: {os.strerror(errno.EISDIR)}\n"
+    table.rmdir()
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    before = sorted(folder.iterdir())
+    monkeypatch.setattr(os, "fsync", full)
+    assert main(["search", "table", str(folder)]) == 1
+    assert capsys.readouterr().err == f"error: search: {os.strerror(errno.ENOSPC)}\n"
+    assert sorted(folder.iterdir()) == before
+
+
 def test_a_member_is_judged_by_the_values_that_it_had_when_it_was_best(tmp_path: Path) -> None:
     """The second one took over from the first after its second epoch, and was never better than that one was then."""
     plan = result(tmp_path, {"lr": [0.1, 0.2]}, []).plan
     lineages = [[[0, {"lr": 0.1}]], [[0, {"lr": 0.1}], [2, {"lr": 0.3}]]]
     write_json(plan.folder / "population.json", {"lineages": lineages})
+    # Before their first epoch they have those of the plan.
+    assert [row["lr"] for row in SearchResult(plan).table] == [0.1, 0.2]
     fill(plan, 0, "done", {"0": {"val_loss": 3.0}, "1": {"val_loss": 1.0}, "2": {"val_loss": 2.0}})
     fill(plan, 1, "done", {"0": {"val_loss": 3.0}, "1": {"val_loss": 1.0}, "2": {"val_loss": 1.5}})
     assert [row["lr"] for row in SearchResult(plan).table] == [0.1, 0.1]
@@ -364,3 +404,44 @@ def test_dollars_in_a_picture(tmp_path: Path) -> None:
 def test_pictures_that_can_not_be_written(tmp_path: Path, path: str) -> None:
     with pytest.raises(AnnealError):
         result(tmp_path, FOUR, [1.0]).plot(tmp_path / path)
+
+
+@pytest.fixture
+def figures(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What would have been written."""
+    drawn: list[Any] = []
+    monkeypatch.setattr(picture, "save", lambda figure, path: drawn.append(figure))
+    return drawn
+
+
+def test_a_panel_without_an_axis_is_not_seen(tmp_path: Path, figures: list[Any]) -> None:
+    names = ["a", "b", "c", "d", "e"]
+    result(tmp_path, {name: [1, 2] for name in names}, [1.0]).plot()
+    panels = figures[0].axes
+    assert [panel.get_visible() for panel in panels] == [True] * 5 + [False]
+    assert [panel.get_xlabel() for panel in panels] == [*names, ""]
+
+
+RANDOM = {"algo": "random", "n_runs": 2}
+
+
+@pytest.mark.parametrize(
+    ("values", "settings", "scale"),
+    [
+        # A range as it is drawn from, however short it is, and whatever was drawn from it.
+        ({"log_uniform": [0.1, 0.2]}, RANDOM, "log"),
+        ({"uniform": [0.1, 0.2]}, RANDOM, "linear"),
+        # Many numbers, if the largest is twenty times the least.
+        ([1, 2, 3, 4, 5, 6, 7, 8, 20], {}, "log"),
+        ([1, 2, 3, 4, 5, 6, 7, 8, 19], {}, "linear"),
+        ([0, 1, 2, 3, 4, 5, 6, 7, 20], {}, "linear"),
+        # Few are levels.
+        ([1, 20, 400], {}, "linear"),
+    ],
+)
+def test_the_scale_of_an_axis(
+    tmp_path: Path, figures: list[Any], values: Any, settings: dict[str, Any], scale: str
+) -> None:
+    count = len(values) if isinstance(values, list) else 2
+    result(tmp_path, {"x": values}, [1.0] * count, **settings).plot()
+    assert figures[0].axes[0].get_xscale() == scale

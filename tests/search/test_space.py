@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import pytest
 from lightning.pytorch import LightningModule
 
 from lightning_anneal import AnnealError, OptimConfig
-from lightning_anneal.search.space import find_space, read_variation
+from lightning_anneal.search.space import check_arguments, find_space, read_variation
+from lightning_anneal.search.typed import takes
 
 
 class Model(LightningModule):
@@ -141,7 +143,7 @@ def test_variations_as_text(text: str, expected: tuple[str, list[Any]]) -> None:
 
 J = "other.init_args"
 BARE = {"class_path": "tests.search.test_space.Model", "init_args": {}}
-CONFIG = {**model(lr=0.1, optim={"optimizer_kwargs": {"momentum": 0.9}}), "other": BARE}
+CONFIG = {**model(lr=0.1, optim={"optimizer_kwargs": {"momentum": 0.9}}), "other": BARE, "blocks": [{"p": 1}, {"p": 2}]}
 
 
 @pytest.mark.parametrize(
@@ -157,6 +159,9 @@ CONFIG = {**model(lr=0.1, optim={"optimizer_kwargs": {"momentum": 0.9}}), "other
         ("trainer.strategy_", [1], "trainer.strategy_: the config has no 'trainer'"),
         (f"{J}.optim.learning_rate", [0.1, "fast"], f"{J}.optim.learning_rate: Model doesn't take 'fast' there"),
         ("a..b", [1], "a..b: can't read the path in 'a..b'"),
+        ("", [1], "'': is no path"),
+        ("blocks.2.p", [1], "blocks.2.p: 'blocks' is a list of 2; take 0 to 1, not '2'"),
+        ("blocks.x", [1], "blocks.x: 'blocks' is a list of 2; take 0 to 1, not 'x'"),
     ],
 )
 def test_refused_variations(path: str, values: list[Any], message: str) -> None:
@@ -166,6 +171,33 @@ def test_refused_variations(path: str, values: list[Any], message: str) -> None:
     assert str(error.value).startswith(message)
     assert space.axes == {}
     assert space.config == CONFIG
+
+
+def test_what_is_inside_of_an_axis_is_varied_with_it() -> None:
+    space = find_space({"net": {"grid": [{"p": 0.1}, {"p": 0.2}]}})
+    with pytest.raises(AnnealError) as error:
+        space.vary("net.p", [0.3, 0.4])
+    assert str(error.value) == "net.p: is inside of the axis 'net'; vary that one, or mark it {fixed: ...}"
+    assert list(space.axes) == ["net"]
+
+
+@pytest.mark.parametrize(
+    ("class_path", "message"),
+    [
+        ("nowhere.Model", "data.0.class_path: there is no module 'nowhere' here"),
+        ("broken_module.Model", "data.0.class_path: broken_module can't be imported: RuntimeError: no such luck"),
+    ],
+)
+def test_modules_that_can_not_be_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, class_path: str, message: str
+) -> None:
+    (tmp_path / "broken_module.py").write_text("raise RuntimeError('no\\n  such luck')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(AnnealError) as error:
+        check_arguments({"data": [{"class_path": class_path}]})
+    assert str(error.value) == message
+    # What it would take, LightningCLI may know.
+    assert takes(class_path, "lr", "fast") is True
 
 
 @pytest.mark.parametrize(
