@@ -65,6 +65,8 @@ def planned(config: str, record: Record) -> Preview:
     for problem in run.problems:
         raise problem
     plan = planned_run(run, steps_per_epoch=record.times.steps_per_epoch, default_epochs=record.times.epochs or None)
+    # The options that a preview takes are not those of this command.
+    plan.by_command = None
     # What a schedule begins with, the run has shown.
     first = {panel.name: panel.traces[0].y[0] for panel in record.parameters() if not panel.words}
     plan.starts = {**first, **plan.starts}

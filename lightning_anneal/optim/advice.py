@@ -34,10 +34,7 @@ def advise(scheduler: LRScheduler, timing: Timing) -> None:
 
 def doubts(scheduler: LRScheduler, timing: Timing) -> list[str]:
     """What is doubtful, a line each."""
-    try:
-        run = timing.run()
-    except AnnealError:
-        run = None
+    run = timing.run()
     calls = None if run is None else run / timing.every
     return [*_ends(scheduler, calls, timing), *_floors(scheduler)]
 

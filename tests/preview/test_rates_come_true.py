@@ -257,6 +257,15 @@ def test_groups_have_values_of_their_own(tmp_path: Path) -> None:
     assert not preview.parameters or preview["optimizer.param_groups.head.weight_decay"] == seen
 
 
+def test_what_all_groups_begin_with_is_not_known_where_there_are_several(tmp_path: Path) -> None:
+    optim = {"optimizer": "SGD", "optimizer_kwargs": {"weight_decay": 0.25}, "no_decay": ["bias"]}
+    [rule] = read_rules({"optimizer.param_groups.*.weight_decay": {"strategy": "linear", "end_value": 0.0}})
+    run = read_run({"model": {"class_path": "nowhere.Model", "init_args": {"optim": optim}}})
+    assert run.start_of(rule) is None
+    del optim["no_decay"]
+    assert run.start_of(rule) == 0.25
+
+
 def test_torch_is_left_as_it_was() -> None:
     before = torch.get_rng_state()
     Rates({**SGD, "scheduler": "StepLR", "scheduler_kwargs": {"step_size": 2}}).train_epoch(1)

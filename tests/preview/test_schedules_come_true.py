@@ -177,6 +177,21 @@ def test_a_batch_size_is_rounded(tmp_path: Path, settings: dict[str, Any]) -> No
     assert {type(value) for value in preview["batch_size"]} == {int}
 
 
+def test_that_steps_move_with_the_batch_size_is_told() -> None:
+    steps = {**SETTINGS["linear"], "interval": "step"}
+    preview = HyperparamAnnealingCallback({"datamodule.batch_size": Milestones({0: 4, 1: 8}), "a": steps}).preview(4, 8)
+    assert preview.notes == ("datamodule.batch_size: other batch sizes make other numbers of steps, which isn't drawn",)
+
+
+def test_a_function_in_a_sequence_has_no_moments_of_its_own() -> None:
+    restarts = WarmRestart(Linear(0.0, 1.0, 2), 3)
+    assert moments(Sequence([(lambda t: 0.5, 4), (restarts, 6), (lambda t: 1.0, 2)]), 12) == [
+        (4.0, "part"),
+        (7.0, "restart"),
+        (10.0, "part"),
+    ]
+
+
 def test_places_outside_of_the_module(tmp_path: Path) -> None:
     settings: dict[str, Any] = {
         "optimizer.param_groups.0.weight_decay": {"strategy": "linear", "end_value": 0.5, "interval": "step"},
