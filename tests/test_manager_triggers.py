@@ -388,14 +388,12 @@ def test_values_of_another_kind(start: Any, given: dict[str, Any], message: str)
         (0.0, {"multiply": 2}, "x.multiply: the value found is 0, and stays so; give values"),
         (1.0, {"multiply": 2, "max_value": 0.5}, "x.max_value: the value found, 1, is beyond 0.5 already"),
         (1.0, {"multiply": 0.5, "min_value": 1.5}, "x.min_value: the value found, 1, is beyond 1.5 already"),
-        (1.0, {"multiply": 2, "extend_training": True, "trigger_source": "early_stopper_triggered"},
-         "x.extend_training: is for a Lightning fit, whose stop it takes back"),
     ],
-)  # fmt: skip
+)
 def test_starts_that_a_factor_cant_move(start: float, given: dict[str, Any], message: str) -> None:
     model = SimpleNamespace(x=start)
     with pytest.raises(AnnealError) as error:
-        manager(model, x={**settings(), **given} if "trigger_source" in given else settings(**given))
+        manager(model, x=settings(**given))
     assert str(error.value) == message
     assert model.x == start
 

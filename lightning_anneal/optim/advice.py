@@ -9,7 +9,6 @@ from weakref import WeakKeyDictionary
 from lightning.pytorch.utilities import rank_zero_warn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, OneCycleLR, PolynomialLR, SequentialLR
 
-from lightning_anneal.errors import AnnealError
 from lightning_anneal.optim.gate import GatedLR
 from lightning_anneal.optim.lengths import Timing
 from lightning_anneal.optim.schedules import LinearWarmupCosineAnnealingLR, PlannedLR

@@ -66,7 +66,7 @@ class _Simulation:
         self.horizon = Horizon(run.max_epochs, run.max_steps, self._steps_per_epoch)
         epochs = self.horizon.run("epoch")
         if epochs is None:
-            raise AnnealError("max_epochs", "the run's length is not known; give epochs")
+            raise AnnealError("max_epochs", "not known, and neither is max_steps; give one of them")
         self.epochs = epochs
 
     def play(self) -> Preview:

@@ -256,7 +256,9 @@ def test_no_picture_is_made_where_matplotlib_is_not_installed(
     tmp_path: Path, fit: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     find_spec = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: find_spec(name, *more) if name != "matplotlib" else None)
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *more: find_spec(name, *more) if name != "matplotlib" else None
+    )
     fit(HyperparamAnnealingCallback(BETA), logger=tensorboard(tmp_path))
     events = read(tmp_path)
     assert events.Tags()["images"] == []

@@ -232,7 +232,12 @@ def test_plot_of_both_weights(tmp_path: Path) -> None:
         (WarmRestart(Linear(0, 1, 5), 10, 2.0), 70),
         (Milestones({0: 1, 20: 2}), 26),
         (get_beta_scheduler("cyclical", cycle_length=8), 24),
-        (get_beta_scheduler("hierarchical", global_scheduler=RAMP, local_scheduler={"type": "cyclical", "cycle_length": 8}), 51),
+        (
+            get_beta_scheduler(
+                "hierarchical", global_scheduler=RAMP, local_scheduler={"type": "cyclical", "cycle_length": 8}
+            ),
+            51,
+        ),
     ],
 )
 def test_plot_shows_what_it_does(schedule: Any, last: int) -> None:

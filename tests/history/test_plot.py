@@ -284,11 +284,13 @@ def rated(folder: Path, *rates: str) -> Path:
     """A run of two epochs whose learning rates were logged, and what may be logged beside them."""
     header = ["step", "epoch", "Annealing/beta", *rates, "lr-SGD-momentum", "lr-SGD-weight_decay"]
     with (folder / "metrics.csv").open("w", newline="") as lines:
-        csv.writer(lines).writerows([header, [0, 0, 1, *[0.5] * len(rates), 7, 8], [1, 1, 2, *[0.25] * len(rates), 7, 8]])
+        csv.writer(lines).writerows(
+            [header, [0, 0, 1, *[0.5] * len(rates), 7, 8], [1, 1, 2, *[0.25] * len(rates), 7, 8]]
+        )
     return folder
 
 
-def plan_of(folder: Path, max_epochs: int = 2, **beta: Any) -> str:
+def plan_of(folder: Path, max_epochs: int | None = 2, **beta: Any) -> str:
     """A config that anneals beta alone."""
     arguments = {"annealing_params": {"beta": beta}}
     callback = {"class_path": "lightning_anneal.HyperparamAnnealingCallback", "init_args": arguments}
@@ -329,7 +331,14 @@ def test_a_plan_without_an_end(tmp_path: Path, capsys: pytest.CaptureFixture[str
     (tmp_path / "metrics.csv").write_text("step,Annealing/beta\n0,1\n1,2\n")
     plan = plan_of(tmp_path, -1, strategy="linear", start_value=1.0, end_value=2.0, total_steps=8)
     assert main(["plot", str(tmp_path), "--text", "--against", plan]) == 2
-    assert capsys.readouterr().err == "error: max_epochs: the run's length is not known; give epochs\n"
+    assert capsys.readouterr().err == "error: max_epochs: not known, and neither is max_steps; give one of them\n"
+
+
+@pytest.mark.parametrize("max_epochs", [-1, None])
+def test_a_plan_without_an_end_has_that_of_the_run(tmp_path: Path, max_epochs: int | None) -> None:
+    record = record_of(rated(tmp_path, "lr-SGD"))
+    plan = plan_of(tmp_path, max_epochs, strategy="linear", start_value=1.0, end_value=3.0, total_steps="100%")
+    assert planned(plan, record)["beta"] == [1.0, 2.0]
 
 
 @pytest.mark.parametrize(

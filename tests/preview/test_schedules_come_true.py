@@ -22,6 +22,7 @@ from lightning_anneal import (
     Sigmoid,
     WarmRestart,
 )
+from lightning_anneal.preview.moments import moments
 from tests.preview.runs import BATCHES, BySize, Watched, fitted
 
 EPOCHS = 7
