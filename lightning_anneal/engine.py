@@ -295,8 +295,8 @@ class Engine:
     def write_batch_size(self, *, tell: bool = True) -> bool:
         """Put the batch size of the epoch in force, before anything else; and say whether it is another one."""
         size, before = self.batch_size, self.batch_size_now
-        if size is not None:
-            self._apply("epoch", self.step_in_force, tell=tell, only=lambda line: line.target is size[1])
+        target = None if size is None else size[1]
+        self._apply("epoch", self.step_in_force, tell=tell, only=lambda line: line.target is target)
         return self.batch_size_now != before
 
     def apply_reactions(self, step: int | None = None) -> None:

@@ -67,5 +67,4 @@ def publish(trainer: Trainer, values: Mapping[str, float]) -> None:
 
 def show(trainer: Trainer, values: Mapping[str, Value]) -> None:
     """Put values into the progress bar."""
-    if values:
-        trainer.progress_bar_metrics.update(values)  # type: ignore[arg-type]
+    trainer.progress_bar_metrics.update(values)  # type: ignore[arg-type]

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from lightning_anneal import AnnealError, get_beta_scheduler
+from lightning_anneal.callback_configs import check_callbacks
 from lightning_anneal.cli import main
 from lightning_anneal.overrides import apply_override, take_overrides
 from tests.tiny import QUIET, Tiny
@@ -103,6 +104,43 @@ def test_a_mistake_is_one_last_line(
 def test_a_mistake_on_the_command_line(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 2
     assert capsys.readouterr().err.splitlines()[-1] == f"error: {message}"
+
+
+def test_a_config_behind_an_equals_sign(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wrong = annealing(betta={"strategy": "linear", "end_value": 3.0})
+    assert main(["fit", f"--config={config(tmp_path, wrong)}", "--set", "trainer.max_epochs=1"]) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == f"error: {ATTRIBUTE}"
+
+
+def test_the_config_of_a_search_is_not_fitted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = Path(config(tmp_path))
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), "search": {"trials": 2}}))
+    assert main(["fit", "--config", str(path)]) == 2
+    what = "is a section for `lightning-anneal search`; run that, or leave it out"
+    assert capsys.readouterr().err == f"error: search: {what}\n"
+
+
+class Broken(Tiny):
+    """A mistake of the user's own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        raise ZeroDivisionError("mine")
+
+
+def test_an_error_of_the_users_own_is_no_mistake_in_a_config(tmp_path: Path) -> None:
+    # jsonargparse makes a ValueError of it.
+    with pytest.raises(ValueError, match="mine"):
+        main(["fit", "--config", config(tmp_path), "--model=tests.test_cli.Broken"])
+
+
+def test_the_path_of_a_module_is_left_to_lightnings_parser(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wrong = beta(**LINEAR, eval_bta=1.0)
+    wrong["class_path"] = "lightning_anneal.callbacks.beta.BetaScheduleCallback"
+    check_callbacks({"trainer": {"callbacks": [wrong]}})
+    with pytest.raises(SystemExit):
+        main(["fit", "--config", config(tmp_path, wrong)])
+    assert "eval_bta" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_what_lightning_refuses_is_one_line_without_usage_too(

@@ -143,6 +143,34 @@ def test_what_settles_is_dropped_from_the_loop() -> None:
 
 
 @pytest.mark.parametrize(
+    ("policy", "told", "value"),
+    [
+        ("keep", "they stay as they were (on_horizon_change: stretch would let them follow)", 1.0),
+        ("stretch", "they are found anew", 0.5),
+    ],
+)
+def test_a_state_of_a_run_of_another_length(policy: str, told: str, value: float) -> None:
+    params = {"beta": {**RAMP, "total_steps": "50%"}}
+    first = AnnealingManager(Config(**params), epochs=8)
+    first.step(epoch=1)
+    config = Config(**params)
+    again = AnnealingManager(config, epochs=16, on_horizon_change=policy)
+    with pytest.warns(UserWarning, match="the run's length has changed") as warned:
+        again.load_state_dict(first.state_dict())
+    what = "the run's length has changed (max_epochs 8 -> 16), which these depend on: beta.total_steps"
+    assert [str(each.message) for each in warned] == [f"{what}; {told}"]
+    assert warned[0].filename == __file__
+    assert config.beta == value
+
+
+def test_a_rate_that_was_never_looked_at_is_not_scaled() -> None:
+    settings = {"strategy": "trigger_based", "trigger_source": "lr_scheduler_triggered", "values": [0.0, 1.0]}
+    reactions = Engine(read_rules({"beta": settings})).reactions
+    reactions.rescale("beta", 0.5)
+    assert reactions.progress["beta"].seen is None
+
+
+@pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda: AnnealingManager(3), "config: int has no annealing_params; give an object or a mapping that has"),
@@ -158,6 +186,9 @@ def test_what_settles_is_dropped_from_the_loop() -> None:
         (lambda: AnnealingManager(Config(beta=RAMP), steps_per_epoch=0), "steps_per_epoch: must be positive, got 0"),
         (lambda: AnnealingManager(Config(beta={**RAMP, "as_tensor": True})),
          "beta.as_tensor: is for a Lightning fit; put a 0-d tensor in that place yourself, and it is filled in place"),
+        (lambda: AnnealingManager(Config(beta={"strategy": "trigger_based", "trigger_source": "early_stopper_triggered",
+                                               "values": [0.0, 1.0], "extend_training": True})),
+         "beta.extend_training: is for a Lightning fit, whose stop it takes back"),
         (lambda: AnnealingManager("a" * 5000), f"'{'a' * 56}...: no such file"),
         (lambda: AnnealingManager(Config(beta=Sequence([(Milestones({3: 1.0}), 5)]))),
          "beta: Milestones.initial: needed: there is no value before t = 3"),

@@ -368,6 +368,8 @@ def test_a_value_that_cant_be_moves_nothing() -> None:
         ("low", {"multiply": 0.5}, "x: holds a string, and its values are numbers; give strings"),
         (None, {"values": [1]}, "x: is None; give it a number to start from"),
         (3, {"values": [1, 1.5]}, "x: holds an int and would get 1.5; write 3.0 in the module, or set round: true"),
+        (True, {"values": [True, False], "eval_value": 0.5}, "x: holds true or false, and its values give 0.5"),
+        ("low", {"values": ["low"], "eval_value": 1}, "x: holds a string, and its values give 1.0"),
         # 8, 4, 2, 1, and then a half: known from the start.
         (8, {"multiply": 0.5}, "x: holds an int and would get 0.5; write 8.0 in the module, or set round: true"),
     ],
@@ -378,6 +380,22 @@ def test_values_of_another_kind(start: Any, given: dict[str, Any], message: str)
         manager(model, w=settings(), x=settings(**given))
     assert str(error.value) == message
     assert vars(model) == {"w": 1.0, "x": start}
+
+
+@pytest.mark.parametrize(
+    ("start", "given", "message"),
+    [
+        (0.0, {"multiply": 2}, "x.multiply: the value found is 0, and stays so; give values"),
+        (1.0, {"multiply": 2, "max_value": 0.5}, "x.max_value: the value found, 1, is beyond 0.5 already"),
+        (1.0, {"multiply": 0.5, "min_value": 1.5}, "x.min_value: the value found, 1, is beyond 1.5 already"),
+    ],
+)
+def test_starts_that_a_factor_cant_move(start: float, given: dict[str, Any], message: str) -> None:
+    model = SimpleNamespace(x=start)
+    with pytest.raises(AnnealError) as error:
+        manager(model, x=settings(**given))
+    assert str(error.value) == message
+    assert model.x == start
 
 
 @pytest.mark.parametrize(

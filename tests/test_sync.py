@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lightning_anneal import AnnealError
-from lightning_anneal.sync import agree
+from lightning_anneal.sync import agree, all_well
 
 
 class Rank:
@@ -43,3 +43,29 @@ def test_an_error_comes_after_the_broadcast(rank: Rank, decide: Any) -> None:
     with pytest.raises(AnnealError, match=r"^beta: is wrong$"):
         agree(rank, decide)
     assert len(rank.calls) == 1
+
+
+class Fails:
+    """A strategy of two ranks on one of which something went wrong."""
+
+    world_size = 2
+
+    def __init__(self, *told: Any) -> None:
+        self.told = told
+
+    def reduce_boolean_decision(self, decision: bool, all: bool = True) -> bool:
+        return False
+
+    def broadcast(self, obj: Any, src: int = 0) -> Any:
+        return self.told[src] if self.told else obj
+
+
+def divide() -> float:
+    return 1 / 0
+
+
+def test_an_error_of_any_kind_is_told_to_the_other_ranks() -> None:
+    with pytest.raises(ZeroDivisionError, match=r"^division by zero$"):
+        all_well(Fails(), divide)
+    with pytest.raises(AnnealError, match=r"^rank 1: ZeroDivisionError: 'division by zero'$"):
+        all_well(Fails(None, ("rank 1", "ZeroDivisionError: 'division by zero'")), lambda: 1)

@@ -19,11 +19,12 @@ from lightning_anneal.changes import Change
 from lightning_anneal.engine import Engine
 from lightning_anneal.errors import AnnealError
 from lightning_anneal.lightnings import Trainer
+from lightning_anneal.targets.target import Target
 from lightning_anneal.triggers.reaction import Reaction
 
 
-def rebuild_train_loaders(trainer: Trainer, engine: Engine) -> None:
-    """Make the training loaders anew, now, for a batch size that has just been written.
+def rebuild_train_loaders(trainer: Trainer, target: Target) -> None:
+    """Make the training loaders anew, now, for a batch size that has just been written to its target.
 
     ``reload_dataloaders_every_n_epochs`` is the public way. -1 stands for "again, although it was this epoch", which
     is so in epoch 0 and where the user reloads in every epoch. By ``on_train_epoch_start`` Lightning has told the
@@ -39,7 +40,7 @@ def rebuild_train_loaders(trainer: Trainer, engine: Engine) -> None:
         if clock is not None:
             # Validation by the clock would begin to wait anew.
             trainer._last_val_time = clock  # type: ignore[union-attr]
-    check_reached(trainer, engine)
+    check_reached(trainer, target)
     for loader in train_loaders(trainer):
         samplers: list[Any] = [getattr(loader, "sampler", None), getattr(loader, "batch_sampler", None)]
         for sampler in samplers:
@@ -60,7 +61,7 @@ def begin_with_batch_size(trainer: Trainer, engine: Engine) -> bool:
     # Any rank's: the loaders are made by all ranks together.
     if not trainer.strategy.reduce_boolean_decision(engine.write_batch_size(), all=False):
         return False
-    rebuild_train_loaders(trainer, engine)
+    rebuild_train_loaders(trainer, engine.batch_size[1])
     return True
 
 
@@ -81,13 +82,17 @@ def start_epoch(trainer: Trainer, engine: Engine, step: int, *, begins: bool) ->
     """
     if begins:
         engine.reactions.begin_epoch()
+    if engine.batch_size is None:
+        engine.start_epoch(trainer.current_epoch, step)
+        return 1.0
+    _, target = engine.batch_size
     size, to_come = engine.batch_size_now, engine.batch_size_at(trainer.current_epoch)
-    if engine.batch_size is not None and to_come is not None and to_come != size:
-        check_size(trainer, engine.batch_size[1].name, to_come)
+    if to_come is not None and to_come != size:
+        check_size(trainer, target.name, to_come)
     engine.start_epoch(trainer.current_epoch, step)
     if size is None or engine.batch_size_now == size:
         return 1.0
-    rebuild_train_loaders(trainer, engine)
+    rebuild_train_loaders(trainer, target)
     return scale_rates(trainer, engine, size, step)
 
 
@@ -102,7 +107,7 @@ def check_loaders(trainer: Trainer, engine: Engine) -> None:
         return
     rule, target = engine.batch_size
     trainer.fit_loop.setup_data()
-    check_reached(trainer, engine)
+    check_reached(trainer, target)
     for loader in train_loaders(trainer):
         dataset = getattr(loader, "dataset", None)
         if isinstance(dataset, IterableDataset) and isinstance(dataset, Iterator):
@@ -115,15 +120,12 @@ def check_loaders(trainer: Trainer, engine: Engine) -> None:
         raise AnnealError(f"{rule.name}.max_value", "missing; a batch size can't grow without end")
 
 
-def check_reached(trainer: Trainer, engine: Engine) -> None:
+def check_reached(trainer: Trainer, target: Target) -> None:
     """Refuse loaders that don't have the batch size which is in force.
 
     Raises:
         AnnealError: If none of them has.
     """
-    if engine.batch_size is None:
-        return
-    _, target = engine.batch_size
     loaders = train_loaders(trainer)
     sizes = [_batch_size(loader) for loader in loaders]
     if not loaders or target.read() in sizes:

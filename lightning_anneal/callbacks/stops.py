@@ -86,13 +86,12 @@ def _wrapper(
 
 
 def _take_back(trainer: Trainer, stopper: EarlyStopping) -> None:
-    fresh: dict[str, Any] = {"wait_count": 0, "stopped_epoch": 0, "stopping_reason_message": None}
+    fresh: dict[str, Any] = {"wait_count": 0, "stopped_epoch": 0}
     reason = getattr(stopper, "stopping_reason", None)
-    if reason is not None:
-        fresh["stopping_reason"] = type(reason).NOT_STOPPED
+    if reason is not None:  # pragma: no branch - it came with Lightning 2.6
+        fresh |= {"stopping_reason": type(reason).NOT_STOPPED, "stopping_reason_message": None}
     for key, value in fresh.items():
-        if hasattr(stopper, key):  # the reason came with Lightning 2.6
-            setattr(stopper, key, value)
+        setattr(stopper, key, value)
     trainer.should_stop = False
     if trainer.is_global_zero:
         log.info("the stop that EarlyStopping(%r) asked for is taken back: values are left", stopper.monitor)

@@ -21,7 +21,7 @@ from lightning_anneal.preview.rates import Rates
 from lightning_anneal.preview.run_config import RunConfig, read_run
 from lightning_anneal.terminal import say, say_error, show
 from lightning_anneal.triggers.reaction import Reaction
-from lightning_anneal.triggers.responses import Multiply, NextGreater, NextOf
+from lightning_anneal.triggers.responses import Multiply
 
 _USAGE_ERROR = 2
 _MOST_VALUES = 2000
@@ -145,10 +145,8 @@ def _reaction(reaction: Reaction) -> str:
     watched = "" if reaction.monitor is None else f" of {reaction.monitor}"
     if isinstance(response, Multiply):
         return f"times {response.factor:g} at each {reaction.source}{watched}"
-    if isinstance(response, NextOf | NextGreater):
-        values = ", ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in response.values)
-        return f"the next of {values} at each {reaction.source}{watched}"
-    return f"at each {reaction.source}{watched}"
+    values = ", ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in response.values)
+    return f"the next of {values} at each {reaction.source}{watched}"
 
 
 def _rate_line(rates: Rates, run: RunConfig) -> str:

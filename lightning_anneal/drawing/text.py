@@ -76,7 +76,6 @@ def _labels(panel: Panel) -> list[str]:
     low, high = panel.range
     texts = [""] * _ROWS
     if panel.words:
-        low, high = panel.range
         for level in range(int(low), int(high) + 1):
             texts[_row_of(panel, float(level))] = panel.words[level][:12]
         return texts

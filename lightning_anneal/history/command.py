@@ -64,7 +64,12 @@ def planned(config: str, record: Record) -> Preview:
     run = read_run(read_overridden(config, ()), Path(config).parent)
     for problem in run.problems:
         raise problem
-    plan = planned_run(run, steps_per_epoch=record.times.steps_per_epoch, default_epochs=record.times.epochs or None)
+    plan = planned_run(run, steps_per_epoch=record.times.steps_per_epoch, endless=True)
+    if plan.max_epochs is None and plan.max_steps is None:
+        # How long it was, the run has shown.
+        plan.max_epochs = record.times.epochs or None
+    # The options that a preview takes are not those of this command.
+    plan.by_command = None
     # What a schedule begins with, the run has shown.
     first = {panel.name: panel.traces[0].y[0] for panel in record.parameters() if not panel.words}
     plan.starts = {**first, **plan.starts}

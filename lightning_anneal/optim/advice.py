@@ -9,7 +9,6 @@ from weakref import WeakKeyDictionary
 from lightning.pytorch.utilities import rank_zero_warn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, OneCycleLR, PolynomialLR, SequentialLR
 
-from lightning_anneal.errors import AnnealError
 from lightning_anneal.optim.gate import GatedLR
 from lightning_anneal.optim.lengths import Timing
 from lightning_anneal.optim.schedules import LinearWarmupCosineAnnealingLR, PlannedLR
@@ -34,10 +33,7 @@ def advise(scheduler: LRScheduler, timing: Timing) -> None:
 
 def doubts(scheduler: LRScheduler, timing: Timing) -> list[str]:
     """What is doubtful, a line each."""
-    try:
-        run = timing.run()
-    except AnnealError:
-        run = None
+    run = timing.run()
     calls = None if run is None else run / timing.every
     return [*_ends(scheduler, calls, timing), *_floors(scheduler)]
 

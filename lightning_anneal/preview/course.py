@@ -151,8 +151,8 @@ class Course:
                 self.metrics[name] = made_up
                 self.made_up.append(name)
                 course = "gets better for a third of the run, then stands still"
-                option = f"--metric {name}=FILE.csv" if self._run.by_command else f"metrics={{{name!r}: [...]}}"
-                self.notes.append(f"{name} is made up: it {course} ({option})")
+                hint = self._run.hint(f"--metric {name}=FILE.csv", f"metrics={{{name!r}: [...]}}")
+                self.notes.append(f"{name} is made up: it {course}{hint}")
 
     def _seen(self, epoch: int) -> dict[str, float]:
         return {

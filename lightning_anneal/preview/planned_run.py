@@ -37,7 +37,7 @@ class PlannedRun:
         stoppers: The run's EarlyStoppings.
         rates: Makes the learning rate, given the horizon; ``None`` for a run that shows none.
         validates_every: Epochs from one validation to the next.
-        by_command: Whether notes name the options of the command, or the arguments in Python.
+        by_command: Whether notes name the options of the command, or the arguments in Python; ``None`` for neither.
     """
 
     rules: Sequence[Rule]
@@ -50,7 +50,13 @@ class PlannedRun:
     stoppers: Sequence[Stopper] = ()
     rates: Callable[[Horizon], Rates] | None = None
     validates_every: int = 1
-    by_command: bool = False
+    by_command: bool | None = False
+
+    def hint(self, option: str, argument: str) -> str:
+        """What gives a preview what it lacks, for the end of a note."""
+        if self.by_command is None:
+            return ""
+        return f" ({option if self.by_command else argument})"
 
 
 def whole(length: float) -> int:

@@ -66,7 +66,7 @@ class _Simulation:
         self.horizon = Horizon(run.max_epochs, run.max_steps, self._steps_per_epoch)
         epochs = self.horizon.run("epoch")
         if epochs is None:
-            raise AnnealError("max_epochs", "the run's length is not known; give epochs")
+            raise AnnealError("max_epochs", "not known, and neither is max_steps; give one of them")
         self.epochs = epochs
 
     def play(self) -> Preview:
@@ -88,8 +88,8 @@ class _Simulation:
             planned.append(course.planned_rate())
         ended = course is not None and bool(course.ends)
         if self._asked_steps and self.run.steps_per_epoch is None:
-            option = "--steps-per-epoch" if self.run.by_command else "steps_per_epoch"
-            self.notes.append(f"steps in an epoch are not known: {ASSUMED_STEPS} assumed ({option})")
+            hint = self.run.hint("--steps-per-epoch", "steps_per_epoch")
+            self.notes.append(f"steps in an epoch are not known: {ASSUMED_STEPS} assumed{hint}")
         sizes = [rule.name for rule in self.run.rules if rule.sizes_batches]
         if sizes and any(each.interval == "step" for each in planned):
             self.notes.append(f"{sizes[0]}: other batch sizes make other numbers of steps, which isn't drawn")
@@ -118,8 +118,8 @@ class _Simulation:
     def _has_start(self, rule: Rule) -> bool:
         if rule.source.needs_start and rule.name not in self.run.starts:
             what = "begins at the value found in the model, which the preview doesn't see"
-            option = f"--start {rule.name}=VALUE" if self.run.by_command else f"start={{{rule.name!r}: ...}}"
-            self.notes.append(f"{rule.name}: {what} ({option})")
+            hint = self.run.hint(f"--start {rule.name}=VALUE", f"start={{{rule.name!r}: ...}}")
+            self.notes.append(f"{rule.name}: {what}{hint}")
             return False
         return True
 

@@ -30,13 +30,10 @@ def find(where: str, root: Any, segments: tuple[str, ...]) -> Slot:
     Raises:
         AnnealError: If a name isn't there, with the nearest one that is, or if it is nothing that can be annealed.
     """
-    here = unwrapped(root)
-    slot: Slot | None = None
-    for segment in segments:
-        slot = _step(where, here, slot, segment)
-        here = unwrapped(slot.get())
-    if slot is None:
-        raise AnnealError(where, "the path is empty")
+    slot = _step(where, unwrapped(root), None, segments[0])
+    for segment in segments[1:]:
+        slot = _step(where, unwrapped(slot.get()), slot, segment)
+    here = unwrapped(slot.get())
     if isinstance(here, torch.nn.Module):
         raise AnnealError(where, f"is a module ({type(here).__name__}); name one of its numbers")
     return slot

@@ -173,6 +173,13 @@ def test_loaders_of_the_module_and_a_dict_of_them(tmp_path: Path) -> None:
     assert {epoch: sizes[0] for epoch, sizes in module.sizes.items()} == {0: 4, 1: 12}
 
 
+def test_by_a_function_which_has_no_largest_size(tmp_path: Path) -> None:
+    module = Sees()
+    callback = HyperparamAnnealingCallback({"datamodule.batch_size": lambda epoch: 4.0 * (epoch + 1)})
+    trainer_for(tmp_path, callback, max_epochs=3).fit(module, datamodule=Data())
+    assert module.sizes == {0: [4] * 6, 1: [8] * 3, 2: [12] * 2}
+
+
 def test_in_hparams_of_the_datamodule(tmp_path: Path) -> None:
     class WithHparams(LightningDataModule):
         def __init__(self, batch_size: int = 4) -> None:
@@ -239,6 +246,19 @@ def test_scale_lr(tmp_path: Path, how: str, rates: list[float]) -> None:
         (8, "optimizer.param_groups.0.lr", f"scale_lr {how}, datamodule.batch_size 3 -> 6"),
         (12, "optimizer.param_groups.0.lr", f"scale_lr {how}, datamodule.batch_size 6 -> 12"),
     ]
+
+
+def test_a_rate_in_a_tensor_is_filled(tmp_path: Path) -> None:
+    class InATensor(Sees):
+        def configure_optimizers(self) -> Any:
+            self.rate = torch.tensor(0.125)
+            return torch.optim.SGD(self.parameters(), lr=self.rate)
+
+    module = InATensor()
+    trainer_for(tmp_path, sized({0: 3, 1: 6}, scale_lr="linear"), max_epochs=2).fit(module, datamodule=Data(3))
+    [group] = module.trainer.optimizers[0].param_groups
+    assert group["lr"] is module.rate
+    assert module.rate.item() == 0.25
 
 
 def test_a_rate_scaled_down_is_no_drop(tmp_path: Path) -> None:
@@ -356,6 +376,41 @@ def test_a_loader_that_does_not_read_it_is_refused(tmp_path: Path) -> None:
     assert str(error.value) == (
         "datamodule.batch_size: the training loader has a batch size of 3, not 4; make it with batch_size=self.batch_size"
     )
+
+
+class Batches:
+    """Gives batches, and has no batch size to ask for."""
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(DataLoader(Numbers(), batch_size=4))
+
+
+def test_training_data_without_a_batch_size_is_refused(tmp_path: Path) -> None:
+    data = Data()
+    data.train_dataloader = Batches
+    with pytest.raises(AnnealError) as error:
+        trainer_for(tmp_path, sized(UP)).fit(Sees(), datamodule=data)
+    assert str(error.value) == (
+        "datamodule.batch_size: the training data comes as Batches, which has no batch_size; "
+        "return a DataLoader made with batch_size=self.batch_size"
+    )
+
+
+@pytest.mark.parametrize(
+    ("size", "data", "message"),
+    [
+        (4.0, None, "batch_size: must be an int, is 4.0"),
+        (4, Data(), "batch_size: the training data comes from Data; anneal the batch_size there"),
+    ],
+)
+def test_a_batch_size_of_the_module_that_makes_no_batches_is_refused(
+    tmp_path: Path, size: float, data: Data | None, message: str
+) -> None:
+    module = Sees()
+    module.batch_size = size
+    with pytest.raises(AnnealError) as error:
+        trainer_for(tmp_path, sized(UP, name="batch_size")).fit(module, datamodule=data)
+    assert str(error.value) == message
 
 
 @pytest.mark.parametrize(

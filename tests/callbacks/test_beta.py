@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.utils.data import DataLoader
 
 from lightning_anneal import AnnealError, BetaScheduleCallback
 from tests.tiny import Tiny, trainer_for
@@ -149,6 +150,21 @@ def test_a_module_that_returns_only_a_loss(tmp_path: Path) -> None:
     assert "Batch/KL_Loss" not in found
 
 
+@pytest.mark.filterwarnings("ignore:train_dataloader yielded None")
+def test_a_batch_that_is_none_has_no_losses(tmp_path: Path) -> None:
+    class Gaps(Tiny):
+        def train_dataloader(self) -> Any:
+            return DataLoader([0, 1, 2], batch_size=None, collate_fn=lambda i: None if i == 1 else [torch.ones(1, 4)])
+
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            return {"loss": self.layer(batch[0]).mean() * 0 + 3.0, "kl_loss": 0.5}
+
+    found = logged(tmp_path, BetaScheduleCallback("linear", LINEAR), Gaps(), max_epochs=1, log_every_n_steps=1)
+    # Lightning counts the second batch among those that are logged.
+    assert found["Batch/Total_Loss"] == [(0, 3.0), (2, 3.0)]
+    assert found["Batch/KL_Loss"] == [(0, 0.5), (2, 0.5)]
+
+
 def test_by_step(tmp_path: Path) -> None:
     module = Tiny()
     callback = BetaScheduleCallback(
@@ -282,6 +298,12 @@ def test_refused_config(training: Any, message: str) -> None:
     with pytest.raises(AnnealError) as error:
         BetaScheduleCallback.from_config({"training": training})
     assert str(error.value) == message
+
+
+def test_a_path_for_two_weights_is_refused() -> None:
+    with pytest.raises(AnnealError) as error:
+        hierarchical(attr_name="weight")
+    assert str(error.value) == "attr_name: a hierarchical model has global_kl_weight and local_kl_weight"
 
 
 def test_a_module_without_beta(tmp_path: Path) -> None:

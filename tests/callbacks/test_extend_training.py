@@ -158,6 +158,23 @@ def test_resume_from_every_checkpoint(tmp_path: Path) -> None:
         assert resumed.seen == [entry for entry in whole.seen if entry[0] > epoch]
 
 
+def test_a_rule_of_another_stopper_does_not_see_the_stop_taken_back(tmp_path: Path) -> None:
+    at = {"strategy": "trigger_based", "values": [0.0, 1.0]}
+    first = {**at, "trigger_source": "early_stopper_triggered", "monitor": "val_loss", "extend_training": True}
+    other = {**at, "trigger_source": "early_stopper_triggered", "monitor": "other"}
+    callback = HyperparamAnnealingCallback({"beta": first, "loss.margin": other})
+
+    class Two(Scripted):
+        def validation_step(self, batch: Any, batch_idx: int) -> None:
+            super().validation_step(batch, batch_idx)
+            self.log("other", -float(self.validations))
+
+    module = Two(STUCK)
+    trainer_for(tmp_path, stopper(patience=2), EarlyStopping("other"), callback, max_epochs=30).fit(module)
+    assert [(c.epoch, c.name, c.new) for c in callback.changes if c.epoch] == [(3, "beta", 1.0)]
+    assert len(module.by_epoch) == 5
+
+
 def test_other_rules_of_the_stopper_see_the_count_it_stopped_at(tmp_path: Path) -> None:
     at = {"strategy": "trigger_based", "values": [float(n) for n in range(9)]}
     callback = HyperparamAnnealingCallback(

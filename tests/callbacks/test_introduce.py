@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
+from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import plugin_data_pb2
+from torch.utils.data import DataLoader, IterableDataset
 
 from lightning_anneal import BetaScheduleCallback, Cosine, HyperparamAnnealingCallback
-from tests.tiny import Tiny, WithHparams
+from tests.tiny import Tiny, WithHparams, trainer_for
 
 BETA = {"beta": {"strategy": "linear", "start_value": 0.0, "end_value": 1.0, "total_steps": 4}}
 TRIGGERED = {"strategy": "TRIGGER_BASED", "trigger_source": "early_stopper_counter", "values": [1, 2]}
@@ -32,6 +37,13 @@ class Hierarchical(Tiny):
         super().__init__()
         self.global_kl_weight = 1.0
         self.local_kl_weight = 1.0
+
+
+class StopEarly(Callback):
+    """Ends a run after its second epoch."""
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        trainer.should_stop = trainer.current_epoch >= 1
 
 
 class Numbers(Logger):
@@ -238,6 +250,44 @@ trainer_for(folder, HyperparamAnnealingCallback({BETA!r}), logger=logger).fit(Ti
     events = read(tmp_path)
     assert events.Tags()["images"] == []
     assert [event.value for event in events.Scalars("Annealing/beta")] == [0.0, 0.25, 0.5, 0.75]
+
+
+def test_no_picture_is_made_where_matplotlib_is_not_installed(
+    tmp_path: Path, fit: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *more: find_spec(name, *more) if name != "matplotlib" else None
+    )
+    fit(HyperparamAnnealingCallback(BETA), logger=tensorboard(tmp_path))
+    events = read(tmp_path)
+    assert events.Tags()["images"] == []
+    # The charts are arranged all the same.
+    assert layout_of(events)["Annealing"]["beta"] == ["^Annealing/beta$"]
+
+
+class Stream(IterableDataset[Any]):
+    """Eight samples, which nobody is told."""
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter([(torch.ones(4),)] * 8)
+
+
+@pytest.mark.parametrize(
+    ("max_epochs", "interval", "values"),
+    [(-1, "epoch", [0.0, 0.25]), (2, "step", [0.75, 1.0, 1.0, 1.0])],
+    ids=["no last epoch", "epochs of an unknown length"],
+)
+def test_what_has_no_known_end_has_no_picture(
+    tmp_path: Path, max_epochs: int, interval: str, values: list[float]
+) -> None:
+    curve = {"strategy": "linear", "start_value": 0.0, "end_value": 1.0, "total_steps": 4, "interval": interval}
+    options: dict[str, Any] = {"max_epochs": max_epochs, "logger": tensorboard(tmp_path), "log_every_n_steps": 4}
+    trainer = trainer_for(tmp_path, HyperparamAnnealingCallback({"beta": curve}), StopEarly(), **options)
+    trainer.fit(Tiny(), DataLoader(Stream(), batch_size=1))
+    events = read(tmp_path)
+    assert events.Tags()["images"] == []
+    assert [event.value for event in events.Scalars("Annealing/beta")] == values
 
 
 def test_what_lightning_cli_keeps_for_itself_is_no_hyperparameter(tmp_path: Path, fit: Any) -> None:

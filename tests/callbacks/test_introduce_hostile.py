@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lightning.pytorch import Callback
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from omegaconf import OmegaConf
 
 from lightning_anneal import BetaScheduleCallback, HyperparamAnnealingCallback, Milestones
-from tests.callbacks.test_introduce import Numbers, hyperparameters_of, layout_of, read, tensorboard
+from tests.callbacks.test_introduce import Numbers, StopEarly, hyperparameters_of, layout_of, read, tensorboard
 from tests.tiny import Tiny
 
 BETA: dict[str, Any] = {"strategy": "linear", "start_value": 0.0, "end_value": 1.0, "total_steps": 3}
@@ -21,11 +20,6 @@ class WithHparams(Tiny):
     def __init__(self, **hparams: Any) -> None:
         super().__init__()
         self.save_hyperparameters(hparams)
-
-
-class StopEarly(Callback):
-    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-        trainer.should_stop = trainer.current_epoch >= 1
 
 
 class NoHyperparameters(Numbers):

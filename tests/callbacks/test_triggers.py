@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor
 from lightning.pytorch.loggers import CSVLogger
@@ -154,6 +155,14 @@ def test_a_drop_is_answered_at_the_very_step_that_first_sees_it(tmp_path: Path, 
         assert len(set(record)) == len(falls) + 1
 
 
+def test_a_plateau_scheduler_by_its_monitor(tmp_path: Path) -> None:
+    module = Scripted(plateau={})
+    callback = triggered("lr_scheduler_triggered", monitor="val_loss")
+    trainer_for(tmp_path, callback, max_epochs=6).fit(module)
+    # Losses 5 4 4 4: the second one that is no better comes after epoch 3.
+    assert module.by_epoch == [0, 0, 0, 0, 1, 1]
+
+
 def test_a_plateau_scheduler_that_steps_within_the_epoch(tmp_path: Path) -> None:
     # After every second step, on the loss of the last validation: after step 7 the first, then bad ones.
     module = Scripted(losses=[5.0] * 24, plateau={"interval": "step", "frequency": 2, "strict": False})
@@ -241,12 +250,7 @@ def test_bools_and_strings(tmp_path: Path) -> None:
 
 
 def test_the_defaults(tmp_path: Path) -> None:
-    class Module(Scripted):
-        def __init__(self) -> None:
-            super().__init__(watch="reg_param")
-            self.reg_param = 0.002
-
-    module = Module()
+    module = Regularized()
     callback = HyperparamAnnealingCallback()
     trainer_for(tmp_path, callback, stopper(patience=2), max_epochs=12, min_epochs=12).fit(module)
     # Half of 2 is reached after epochs 2, 6, 9; the values found is between the first and the second of the list.
@@ -296,6 +300,40 @@ def test_a_training_metric_is_seen_once(tmp_path: Path) -> None:
     assert module.by_epoch == [0, 0, 0, 1, 1, 2]
 
 
+class Regularized(Scripted):
+    """Has what is annealed by default."""
+
+    def __init__(self) -> None:
+        super().__init__(watch="reg_param")
+        self.reg_param = 0.002
+
+
+class Halving:
+    """Somebody's own plateau scheduler, which counts nothing."""
+
+    def __init__(self, optimizer: Any) -> None:
+        self.optimizer = optimizer
+
+    def step(self, metric: float) -> None:
+        self.optimizer.param_groups[0]["lr"] /= 2
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        pass
+
+
+class OwnPlateau(Scripted):
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        scheduler.step(metric)
+
+    def configure_optimizers(self) -> Any:
+        optimizer = torch.optim.SGD(self.parameters(), lr=0.125)
+        config = {"scheduler": Halving(optimizer), "interval": "step", "monitor": "val_loss", "reduce_on_plateau": True}
+        return {"optimizer": optimizer, "lr_scheduler": config}
+
+
 # -- refused --------------------------------------------------------------------------------------------------------
 
 
@@ -314,6 +352,11 @@ def test_a_training_metric_is_seen_once(tmp_path: Path) -> None:
          "beta.monitor: no plateau scheduler watches 'val_los'; did you mean 'val_loss'?"),
         (Scripted, [triggered("metric_below", monitor="val_los", threshold=1)],
          "beta.monitor: no metric 'val_los' has been logged; did you mean 'val_loss'?"),
+        (OwnPlateau, [triggered("lr_scheduler_triggered")],
+         "beta.trigger_source: Halving doesn't count its steps in last_epoch; give it interval 'epoch'"),
+        (Regularized, [HyperparamAnnealingCallback()],
+         "annealing_params: none given, and by default reg_param waits for EarlyStopping: early_stopper_half_patience needs "
+         "an EarlyStopping callback, and the Trainer has none"),
         (Tiny, [HyperparamAnnealingCallback()],
          "annealing_params: none given, and Tiny has neither 'reg_param' nor 'contrastive_weight'"),
         (Scripted, [triggered("early_stopper_counter", values=[True, False]), stopper()],

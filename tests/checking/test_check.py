@@ -58,6 +58,8 @@ def looked_at(written: dict[str, Any], **options: Any) -> tuple[list[str], list[
         (anneal(beta=linear(start_value=None)), "beta: linear by epoch, from the value found to 1"),
         (anneal(beta=linear(frequency=5, total_steps=60)), "beta: linear by epoch, every 5, from 0 to 0.916667"),
         (anneal(beta=linear(interval="step", eval_value=1.0)), "beta: linear by step, from 0, 1 in evaluations"),
+        (anneal(a={"strategy": "warm_restart", "base": linear(start_value=None, total_steps=5), "restart_interval": 20}),
+         "a: warm restart by epoch, from the value found to 1, restarts at 20, 40"),
         (anneal(a={"strategy": "constant", "value": 2}), "a: constant by epoch, from 2 to 2"),
         (anneal(a={"strategy": "cyclical", "cycle_length": 20, "min_value": 0, "max_value": 2}),
          "a: cyclical by epoch, from 0 to 0.0489435, between 0 and 2"),
@@ -196,6 +198,7 @@ def test_every_mistake_in_one_parameter_is_told() -> None:
         ([anneal(beta=linear()), CHECKPOINT],
          ["beta: ModelCheckpoint watches val_loss, whose loss it weighs, and it moves, so that two epochs' losses are "
           "different sums; give eval_value, such as 1.0"]),
+        ([anneal(beta=linear()), {**CHECKPOINT, "init_args": {"monitor": "val_acc"}}], []),
         ([beta("linear", {"max_beta": 1, "warmup_epochs": 30}, eval_beta=1.0), STOPPER, CHECKPOINT], []),
         ([beta("constant", {"max_beta": 1}), STOPPER], []),
         ([anneal(temperature=linear()), STOPPER], []),

@@ -375,3 +375,14 @@ def test_which_value_a_guard_is_about(guard: str, told: list[str]) -> None:
         watch.end()
     logging.getLogger("torch._dynamo.convert_frame").warning(text)
     assert [line.split(":")[0] for line in lines] == told
+
+
+def test_other_messages_of_torchs_are_let_pass() -> None:
+    told: list[str] = []
+    watch = RecompileWatch(told.append)
+    watch.begin({"beta": "beta"})
+    try:
+        assert watch.filter(logging.LogRecord("torch", logging.WARNING, "", 1, "graph break", None, None))
+    finally:
+        watch.end()
+    assert told == []

@@ -21,6 +21,7 @@ from lightning_anneal.drawing.figure import draw
 from lightning_anneal.drawing.panels import Mark, Panel, Trace
 from tests.written import ROOT, on
 
+RAMP = {"type": "linear", "max_beta": 1.0, "warmup_epochs": 40}
 RESTARTS = WarmRestart(Linear(0.0, 1.0, 2), 3)
 STEPS: dict[str, Any] = {"strategy": "exponential", "start_value": 1e-3, "end_value": 1e-6, "interval": "step"}
 
@@ -230,6 +231,13 @@ def test_plot_of_both_weights(tmp_path: Path) -> None:
         (Cosine(0, 1, 2), 10),
         (WarmRestart(Linear(0, 1, 5), 10, 2.0), 70),
         (Milestones({0: 1, 20: 2}), 26),
+        (get_beta_scheduler("cyclical", cycle_length=8), 24),
+        (
+            get_beta_scheduler(
+                "hierarchical", global_scheduler=RAMP, local_scheduler={"type": "cyclical", "cycle_length": 8}
+            ),
+            51,
+        ),
     ],
 )
 def test_plot_shows_what_it_does(schedule: Any, last: int) -> None:

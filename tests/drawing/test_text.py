@@ -103,6 +103,11 @@ def test_the_two_ends_of_an_axis_differ() -> None:
     assert rows[1].split("|")[0] != rows[5].split("|")[0]
 
 
+def test_two_floats_between_which_there_is_none() -> None:
+    rows = drawn(panel(1.0, math.nextafter(1.0, 2.0)), until=2, width=60)
+    assert [row.split("|")[0].strip() for row in rows[1:6]] == ["1.0000000000000002", "", "1", "", "1"]
+
+
 PANELS = {
     "ramp": panel(*(i / 10 for i in range(11))),
     "constant": panel(7.0, 7.0),

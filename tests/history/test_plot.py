@@ -280,6 +280,87 @@ def test_the_losses_of_training_and_validation_share_a_panel(tmp_path: Path) -> 
     assert [panel.name for panel in chosen] == ["beta", "acc", "Batch/KL_Loss"]
 
 
+def rated(folder: Path, *rates: str) -> Path:
+    """A run of two epochs whose learning rates were logged, and what may be logged beside them."""
+    header = ["step", "epoch", "Annealing/beta", *rates, "lr-SGD-momentum", "lr-SGD-weight_decay"]
+    with (folder / "metrics.csv").open("w", newline="") as lines:
+        csv.writer(lines).writerows(
+            [header, [0, 0, 1, *[0.5] * len(rates), 7, 8], [1, 1, 2, *[0.25] * len(rates), 7, 8]]
+        )
+    return folder
+
+
+def plan_of(folder: Path, max_epochs: int | None = 2, **beta: Any) -> str:
+    """A config that anneals beta alone."""
+    arguments = {"annealing_params": {"beta": beta}}
+    callback = {"class_path": "lightning_anneal.HyperparamAnnealingCallback", "init_args": arguments}
+    (folder / "plan.yaml").write_text(yaml.safe_dump({"trainer": {"max_epochs": max_epochs, "callbacks": [callback]}}))
+    return str(folder / "plan.yaml")
+
+
+@pytest.mark.parametrize(
+    ("rates", "labels"), [(["lr-SGD"], [""]), (["lr-SGD/pg1", "lr-SGD/pg2"], ["SGD/pg1", "SGD/pg2"])]
+)
+def test_what_learning_rate_monitor_has_logged(tmp_path: Path, rates: list[str], labels: list[str]) -> None:
+    panels = by_name(record_of(rated(tmp_path, *rates)).panels())
+    assert list(panels) == ["beta", "learning rate"]
+    assert [trace.label for trace in panels["learning rate"].traces] == labels
+    for trace in panels["learning rate"].traces:
+        assert (list(trace.x), list(trace.y)) == ([0.0, 1.0, 2.0], [0.5, 0.25, 0.25])
+
+
+def test_what_the_plan_has_not_stands_alone(tmp_path: Path) -> None:
+    record = record_of(rated(tmp_path, "lr-SGD"))
+    plan = plan_of(tmp_path, strategy="linear", start_value=1.0, end_value=2.0, total_steps=1)
+    panels = record.panels(plan=planned(plan, record))
+    assert [(panel.name, [trace.label for trace in panel.traces]) for panel in panels] == [
+        ("beta", ["what happened", "planned"]),
+        ("learning rate", [""]),
+    ]
+
+
+def test_notes_of_the_plan_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # Without epochs it isn't known how many steps are in one.
+    (tmp_path / "metrics.csv").write_text("step,Annealing/beta\n0,1\n1,2\n")
+    plan = plan_of(tmp_path, strategy="linear", start_value=1.0, end_value=2.0, total_steps=8, interval="step")
+    assert main(["plot", str(tmp_path), "--text", "--against", plan]) == 0
+    assert capsys.readouterr().err == "steps in an epoch are not known: 100 assumed\n"
+
+
+def test_a_plan_without_an_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "metrics.csv").write_text("step,Annealing/beta\n0,1\n1,2\n")
+    plan = plan_of(tmp_path, -1, strategy="linear", start_value=1.0, end_value=2.0, total_steps=8)
+    assert main(["plot", str(tmp_path), "--text", "--against", plan]) == 2
+    assert capsys.readouterr().err == "error: max_epochs: not known, and neither is max_steps; give one of them\n"
+
+
+@pytest.mark.parametrize("max_epochs", [-1, None])
+def test_a_plan_without_an_end_has_that_of_the_run(tmp_path: Path, max_epochs: int | None) -> None:
+    record = record_of(rated(tmp_path, "lr-SGD"))
+    plan = plan_of(tmp_path, max_epochs, strategy="linear", start_value=1.0, end_value=3.0, total_steps="100%")
+    assert planned(plan, record)["beta"] == [1.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("make", "error"),
+    [
+        (
+            lambda: Path("events.out.tfevents.1").mkdir(),
+            "'.': can't be read: IsADirectoryError: [Errno 21] Is a directory: b'./events.out.tfevents.1'",
+        ),
+        # More than the module csv takes for a cell.
+        (lambda: Path("metrics.csv").write_text("step,a\n0," + "1" * 200_000), "'metrics.csv': can't be read: Error"),
+    ],
+)
+def test_a_record_that_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], make: Any, error: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make()
+    assert main(["plot", "."]) == 2
+    assert capsys.readouterr().err == f"error: {error}\n"
+
+
 def test_a_copied_run_is_a_run(run: Path, tmp_path: Path) -> None:
     shutil.copytree(run, tmp_path / "elsewhere" / "x")
     assert [panel.name for panel in record_of(tmp_path / "elsewhere" / "x").panels()] == [

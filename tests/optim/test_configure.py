@@ -197,6 +197,12 @@ def test_a_key_that_is_none() -> None:
     assert str(error.value) == "optim: unknown key 'learningrate'; did you mean 'learning_rate'?"
 
 
+def test_a_part_that_is_none() -> None:
+    with pytest.raises(AnnealError) as error:
+        configure_optimizers(Configured(), part="layer")
+    assert str(error.value) == "part: must be a submodule, got 'layer'"
+
+
 def test_a_schedule_in_the_hparams_can_be_resumed(tmp_path: Path) -> None:
     module = Configured(scheduler=Linear(1.0, 0.0, 4))
     module.save_hyperparameters({"optim": {"scheduler": Linear(1.0, 0.0, 4)}})
@@ -413,6 +419,14 @@ def warmup_then_plateau(losses: list[float], steps: int, interval: str, **more: 
     return Scripted(
         losses, scheduler="SequentialLR", scheduler_kwargs=kwargs, scheduler_configs={"interval": interval}, **more
     )
+
+
+def test_a_plateau_after_a_warmup_has_no_frequency() -> None:
+    module = warmup_then_plateau([1.0], 3, "epoch")
+    module.optim["scheduler_configs"] = {"frequency": 2}
+    with pytest.raises(AnnealError) as error:
+        module.configure_optimizers()
+    assert str(error.value) == "scheduler_configs.frequency: a warm-up before a ReduceLROnPlateau has none but 1"
 
 
 def test_a_plateau_after_a_warmup_by_epoch(fit: Fit) -> None:

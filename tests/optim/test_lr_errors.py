@@ -169,6 +169,7 @@ REFUSED: list[tuple[Any, Any, dict[str, Any], str]] = [
     (*chain(WARMUP, {"scheduler": "StepLR", "gama": 1}), {}, f"scheduler_kwargs.schedulers.1: StepLR takes no 'gama'; did you mean 'gamma'? {STEP}"),
     ("SequentialLR", {"schedulers": [WARMUP, WARMUP]}, {}, "scheduler_kwargs.milestones: missing; SequentialLR takes 1 for 2 schedulers"),
     ("SequentialLR", {"schedulers": [WARMUP, WARMUP], "milestones": [4], "milestone": 4}, {}, "scheduler_kwargs: SequentialLR takes no 'milestone'; did you mean 'milestones'? SequentialLR takes schedulers, milestones"),
+    (*sequence(WARMUP), {}, "scheduler_kwargs.schedulers: SequentialLR needs at least two"),
     (*three([4]), {}, "scheduler_kwargs.milestones: 1 for 3 schedulers; give 2, where each but the first begins"),
     (*three([4, 4]), {}, "scheduler_kwargs.milestones: must grow, got [4, 4]"),
     (*three([8, 4]), {}, "scheduler_kwargs.milestones: must grow, got [8, 4]"),
@@ -191,6 +192,11 @@ REFUSED: list[tuple[Any, Any, dict[str, Any], str]] = [
 @pytest.mark.parametrize(("name", "kwargs", "options", "message"), REFUSED)
 def test_refused(name: Any, kwargs: Any, options: dict[str, Any], message: str) -> None:
     assert told(name, kwargs, options) == message
+
+
+def test_what_is_no_optimizer() -> None:
+    with pytest.raises(AnnealError, match=r"^optimizer: must be an optimizer, got 'SGD'$"):
+        build_lr_scheduler("SGD", "StepLR", scheduler_kwargs={"step_size": 3})
 
 
 class Lines:

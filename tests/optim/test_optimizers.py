@@ -90,6 +90,7 @@ def test_a_registered_one() -> None:
         ("SGD", {"optimizer_kwargs": "{momentum:0.9}"}, "optimizer_kwargs: YAML reads 'momentum:0.9' as text; write 'momentum: 0.9'"),
         ("SGD", {"optimizer_kwargs": {"momentum:0.9": None}}, "optimizer_kwargs: YAML reads 'momentum:0.9' as text; write 'momentum: 0.9'"),
         ("SGD", {"optimizer_kwargs": [0.9]}, "optimizer_kwargs: must be a mapping, got [0.9]"),
+        ("Adam", {"optimizer_kwargs": {"betas": 0.9}}, "optimizer_kwargs.betas: must be a list such as [0.9, 0.999], got 0.9"),
         ("Adam", {"optimizer_kwargs": {"betas": [0.9]}}, "optimizer_kwargs.betas: must be 2 numbers such as [0.9, 0.999], got [0.9]"),
     ],
 )  # fmt: skip
@@ -97,6 +98,26 @@ def test_refused(name: Any, options: dict[str, Any], message: str) -> None:
     with pytest.raises(AnnealError) as error:
         build_optimizer(weights(), name, **options)
     assert str(error.value).startswith(message)
+
+
+def test_a_module_in_the_place_of_its_parameters() -> None:
+    with pytest.raises(AnnealError, match=r"^params: must be parameters, got a Linear; pass its \.parameters\(\)$"):
+        build_optimizer(nn.Linear(1, 1), "SGD")
+
+
+def test_a_rate_in_a_tensor_stays_that_tensor() -> None:
+    rate = torch.tensor(0.5)
+    assert build_optimizer(weights(), "Adam", optimizer_kwargs={"lr": rate}).param_groups[0]["lr"] is rate
+
+
+def test_an_argument_that_nothing_is_known_of_is_left_as_it_is() -> None:
+    class Moody(torch.optim.SGD):
+        def __init__(self, params: Any, lr: float = 0.1, mood=None) -> None:
+            super().__init__(params, lr)
+            self.mood = mood
+
+    register_optimizer(Moody, "moody")
+    assert build_optimizer(weights(), "moody", optimizer_kwargs={"mood": "1e-3"}).mood == "1e-3"
 
 
 def test_what_can_not_be_registered() -> None:

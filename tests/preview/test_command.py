@@ -20,6 +20,7 @@ from omegaconf import OmegaConf
 
 from lightning_anneal.cli import main
 from lightning_anneal.preview import command
+from lightning_anneal.preview.metrics import read_metric
 from tests.written import ROOT, annealing, on, stopping
 
 LINEAR = {"strategy": "linear", "start_value": 0.0, "end_value": 3.0}
@@ -191,6 +192,20 @@ def test_a_metric_from_a_file(write: Callable[..., str], tmp_path: Path, capsys:
     assert captured.err == ""
 
 
+@pytest.mark.parametrize(
+    ("content", "values"),
+    [
+        # A file of one column is that metric under any name, and under none.
+        ("loss\n5\n6.5\n", [5.0, 6.5]),
+        ("5\n6.5\n", [5.0, 6.5]),
+        ("m\n5\n6.5\n", [5.0, 6.5]),
+    ],
+)
+def test_a_metric_from_a_file_of_one_column(tmp_path: Path, content: str, values: list[float]) -> None:
+    (tmp_path / "m.csv").write_text(content)
+    assert read_metric("m", tmp_path / "m.csv") == values
+
+
 def test_a_metric_that_is_made_up(write: Callable[..., str], capsys: Capture) -> None:
     config = write(annealing(a=on("metric_below", monitor="val_loss", threshold=2.0)), max_epochs=9)
     assert main(["preview", config, "--csv"]) == 0
@@ -198,6 +213,12 @@ def test_a_metric_that_is_made_up(write: Callable[..., str], capsys: Capture) ->
     # From 3 to 1 within three epochs: it is below 2 in epoch 2, which is seen at the start of epoch 3.
     assert [line.split(",")[1] for line in captured.out.splitlines()[1:]] == ["0.0"] * 3 + ["1.0"] * 6
     assert captured.err.startswith("val_loss is made up: ")
+
+
+def test_more_epochs_than_can_be_played_through(write: Callable[..., str], capsys: Capture) -> None:
+    config = write(annealing(a=on("metric_below", monitor="val_loss", threshold=2.0)), max_epochs=1_000_001)
+    line = refused([config], capsys)
+    assert line == "error: preview: 1,000,001 epochs are too many to play through; give fewer epochs"
 
 
 def test_set(write: Callable[..., str], capsys: Capture) -> None:
@@ -381,6 +402,8 @@ def test_a_misspelled_callback(write: Callable[..., str], capsys: Capture) -> No
         ("epoch,m\nx,1\n", "in row 1 is no number"),
         ("epoch,m\n0,\n", "has no value of it"),
         ("m\n", "has no value of it"),
+        ("epoch,m\n-1,1\n", "epochs must lie between 0 and 1,000,000"),
+        ("epoch,m\n1000001,1\n", "epochs must lie between 0 and 1,000,000"),
     ],
 )
 def test_metrics_that_cannot_be(

@@ -12,7 +12,9 @@ from lightning.pytorch.callbacks import EarlyStopping
 
 from lightning_anneal import HyperparamAnnealingCallback
 from lightning_anneal.cli import main
+from lightning_anneal.config import read_rules
 from lightning_anneal.preview.rates import Rates
+from lightning_anneal.preview.run_config import read_run
 from tests.preview.runs import BATCHES, Optimized, fitted, previewed
 from tests.scripted import LOSSES
 from tests.written import ROOT, annealing, on, stopping
@@ -255,6 +257,15 @@ def test_groups_have_values_of_their_own(tmp_path: Path) -> None:
     preview = previewed(config, tmp_path)
     # What another group has is not what this one has: a word about it would do as well.
     assert not preview.parameters or preview["optimizer.param_groups.head.weight_decay"] == seen
+
+
+def test_what_all_groups_begin_with_is_not_known_where_there_are_several() -> None:
+    optim: dict[str, Any] = {"optimizer": "SGD", "optimizer_kwargs": {"weight_decay": 0.25}, "no_decay": ["bias"]}
+    [rule] = read_rules({"optimizer.param_groups.*.weight_decay": {"strategy": "linear", "end_value": 0.0}})
+    run = read_run({"model": {"class_path": "nowhere.Model", "init_args": {"optim": optim}}})
+    assert run.start_of(rule) is None
+    del optim["no_decay"]
+    assert run.start_of(rule) == 0.25
 
 
 def test_torch_is_left_as_it_was() -> None:

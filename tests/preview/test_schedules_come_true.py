@@ -22,6 +22,7 @@ from lightning_anneal import (
     Sigmoid,
     WarmRestart,
 )
+from lightning_anneal.preview.moments import moments
 from tests.preview.runs import BATCHES, BySize, Watched, fitted
 
 EPOCHS = 7
@@ -175,6 +176,21 @@ def test_a_batch_size_is_rounded(tmp_path: Path, settings: dict[str, Any]) -> No
     preview = HyperparamAnnealingCallback({"batch_size": settings}).preview(epochs=5)
     assert preview["batch_size"] == module.epochs("batch_size")
     assert {type(value) for value in preview["batch_size"]} == {int}
+
+
+def test_that_steps_move_with_the_batch_size_is_told() -> None:
+    steps = {**SETTINGS["linear"], "interval": "step"}
+    preview = HyperparamAnnealingCallback({"datamodule.batch_size": Milestones({0: 4, 1: 8}), "a": steps}).preview(4, 8)
+    assert preview.notes == ("datamodule.batch_size: other batch sizes make other numbers of steps, which isn't drawn",)
+
+
+def test_a_function_in_a_sequence_has_no_moments_of_its_own() -> None:
+    restarts = WarmRestart(Linear(0.0, 1.0, 2), 3)
+    assert moments(Sequence([(lambda t: 0.5, 4), (restarts, 6), (lambda t: 1.0, 2)]), 12) == [
+        (4.0, "part"),
+        (7.0, "restart"),
+        (10.0, "part"),
+    ]
 
 
 def test_places_outside_of_the_module(tmp_path: Path) -> None:

@@ -186,6 +186,14 @@ def test_hparams() -> None:
     assert module.hparams["tau"] == 0.75
 
 
+def test_hparams_of_a_datamodule() -> None:
+    data = Data()
+    data.save_hyperparameters({"tau": 0.5})
+    for path, value in (("datamodule.tau", 0.25), ("datamodule.hparams.tau", 0.75)):
+        found(path, Roots(datamodule=data)).targets[0].write(value)
+        assert data.hparams["tau"] == value
+
+
 def test_an_object_given_in_code() -> None:
     box = {"rate": [0.1]}
     found("r", Roots(), object=box, attr_name="rate.0").targets[0].write(0.5)

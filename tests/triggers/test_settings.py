@@ -229,6 +229,7 @@ EVENT = "a trigger acts when its event has come; leave it out"
         ({**COUNTER, "scheduler_configs": {"monitor": 3}}, "x.monitor: must be the name of a metric, got 3"),
         ({**BELOW, "scheduler_configs": {"monitor": "val_acc"}},
          "x.monitor: 'val_loss' here and 'val_acc' in scheduler_configs; keep one"),
+        ({**TRIGGERED, "multiply": 1}, "x.multiply: must not be 1, which changes nothing"),
         # Timing.
         ({**COUNTER, "interval": "step"}, f"x.interval: {EVENT}"),
         ({**COUNTER, "frequency": 2}, f"x.frequency: {EVENT}"),
