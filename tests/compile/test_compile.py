@@ -319,6 +319,29 @@ def test_a_fit_that_goes_on_has_tensors_in_its_groups_and_floats_when_it_ends(tm
     assert again.graphs[1:] == [again.graphs[1]] * 29
 
 
+def test_a_checkpoint_of_floats_goes_on_with_tensors(tmp_path: Path) -> None:
+    """A restored optimizer brings groups of its own, which hold what the checkpoint had."""
+
+    def fit(as_tensor: bool, **options: Any) -> tuple[Stepping, Holds]:
+        module = Stepping(lambda weights: SGD(weights, lr=0.1), Backend(inductor=False))
+        callback = HyperparamAnnealingCallback({LR: ramp(0.1, 0.6, as_tensor=as_tensor)})
+        holds = Holds(callback)
+        saver = ModelCheckpoint(tmp_path, every_n_train_steps=20, save_top_k=-1, filename="{step}")
+        trainer = trainer_for(
+            tmp_path, callback, holds, saver, max_epochs=1, enable_checkpointing=True, log_every_n_steps=STEPS
+        )
+        trainer.fit(module, **options)
+        return module, holds
+
+    whole, floats = fit(as_tensor=False)
+    assert len(floats.held) == STEPS
+    torch._dynamo.reset()
+    again, tensors = fit(as_tensor=True, ckpt_path=tmp_path / "step=20.ckpt")
+    assert len(tensors.held) == 1
+    assert again.weights[0] == whole.weights[20]
+    assert torch.allclose(torch.tensor(again.weights), torch.tensor(whole.weights[20:]), atol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("make", "params", "message"),
     [
