@@ -194,7 +194,7 @@ def test_modules_that_can_not_be_imported(
     (tmp_path / "broken_module.py").write_text("raise RuntimeError('no\\n  such luck')")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(AnnealError) as error:
-        check_arguments({"data": [{"class_path": class_path}]})
+        check_arguments({"loggers": ["csv", {"name": "a"}], "data": [{"class_path": class_path}]})
     assert str(error.value) == message
     # What it would take, LightningCLI may know.
     assert takes(class_path, "lr", "fast") is True
