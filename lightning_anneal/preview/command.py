@@ -105,6 +105,7 @@ def planned_run(
     run: RunConfig,
     epochs: object = None,
     steps_per_epoch: object = None,
+    default_epochs: float | None = None,
     *,
     endless: bool = False,
 ) -> PlannedRun:
@@ -114,6 +115,7 @@ def planned_run(
         run: The config.
         epochs: Its length, in place of the config's.
         steps_per_epoch: Optimizer steps in an epoch, in place of what the config shows.
+        default_epochs: Its length where the config says nothing.
         endless: Whether a run without a length will do.
 
     Raises:
@@ -121,6 +123,8 @@ def planned_run(
     """
     max_epochs = run.max_epochs if epochs is None else positive("--epochs", epochs)
     max_steps = run.max_steps if epochs is None else None
+    if max_epochs is None and max_steps is None and run.trainer.get("max_epochs") is None:
+        max_epochs = default_epochs
     if max_epochs is None and max_steps is None and not endless:
         what = "not in the config" if run.trainer.get("max_epochs") is None else "-1 is no length"
         raise AnnealError("trainer.max_epochs", f"{what}; give --epochs")
