@@ -56,6 +56,8 @@ def run(suite: Suite, form: str) -> tuple[bool, str]:
         words = [
             "-p",
             "no:cacheprovider",
+            "-o",
+            "junit_family=legacy",  # which holds what a test notes of itself
             f"--junitxml={report}",
             *suite.paths,
             *(suite.options if form == "long" else ()),
