@@ -202,3 +202,18 @@ def test_the_templates_are_all_there() -> None:
 def test_no_address_is_made_up(name: str) -> None:
     addresses = re.findall(r"https?://[^\s)>\"]+", page(name))
     assert addresses == (["https://github.com/pre-commit/pre-commit-hooks"] if name.startswith(".pre") else [])
+
+
+# -- coverage ---------------------------------------------------------------------------------------------------------
+
+
+def test_what_no_test_reaches_says_why() -> None:
+    marks = [
+        line.split("# pragma: ")[1]
+        for file in (ROOT / "lightning_anneal").rglob("*.py")
+        for line in file.read_text().splitlines()
+        if "# pragma: " in line
+    ]
+    assert marks
+    for mark in marks:
+        assert re.fullmatch(r"no (cover|branch) - .{10,}", mark), mark
