@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 EXTRAS := $(VENV)/.extras
 DOCS := $(VENV)/.docs
 
-.PHONY: demo study test test-all test-versions suites coverage docs bench format clean
+.PHONY: demo study test test-processes test-all test-versions suites coverage docs bench format clean
 
 demo: $(READY)
 	$(BIN)/lightning-anneal fit --config configs/cyclical_beta.yaml
@@ -22,8 +22,12 @@ test: $(READY)
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2 --dist loadfile
 
+# The tests that `test` leaves out because they start one process after the other; CI runs both.
+test-processes: $(READY)
+	$(BIN)/pytest -n 2 -m "processes and not slow"
+
 # With every extra; the tests of one that is missing are skipped.
-test-all: $(EXTRAS) test docs
+test-all: $(EXTRAS) test test-processes docs
 	$(BIN)/pytest -m slow
 	$(BIN)/pytest tests/schedules/test_properties.py --hypothesis-profile=long
 
@@ -34,7 +38,7 @@ suites: $(READY)
 
 # The short tests with the branches of the package measured, and where the rest stands.
 coverage: $(EXTRAS)
-	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=term-missing:skip-covered
+	$(BIN)/pytest -n 2 --dist loadfile -m "not slow" --cov --cov-report=term-missing:skip-covered
 
 # The oldest and newest supported versions and every Python, in build/versions; VERSIONS=--publish writes into docs/, too.
 test-versions: $(READY)

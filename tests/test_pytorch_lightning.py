@@ -435,6 +435,7 @@ def other_process(*words: str, **environment: str) -> subprocess.CompletedProces
     )  # fmt: skip
 
 
+@pytest.mark.processes
 def test_lightning_cli_as_a_process_of_two_ranks(tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     spread = {"class_path": "pytorch_lightning.strategies.DDPStrategy", "init_args": {"process_group_backend": "gloo"}}
@@ -447,6 +448,7 @@ def test_lightning_cli_as_a_process_of_two_ranks(tmp_path: Path) -> None:
 # -- a search ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.processes
 def test_the_runs_of_a_search_are_kept(tmp_path: Path) -> None:
     """The entry point for Trainers of this package: found by Lightning, without a word in the script."""
     words = f"{sys.executable} -m tests.other_lightning fit --config {{config}}"
@@ -468,6 +470,7 @@ def test_the_runs_of_a_search_are_kept(tmp_path: Path) -> None:
         assert list(folder.rglob("events.*"))
 
 
+@pytest.mark.processes
 def test_a_run_goes_on_from_its_last_epoch(tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     file.write_text(yaml.safe_dump(config(tmp_path, YAML_CALLBACKS[0])))
@@ -483,6 +486,7 @@ def test_a_run_goes_on_from_its_last_epoch(tmp_path: Path) -> None:
 # -- importing --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("first", ["pytorch_lightning", "lightning_anneal.callbacks.beta", "lightning.pytorch"])
 def test_whichever_is_imported_first(first: str) -> None:
     code = f"import {first}; from lightning_anneal import OptimizerWatchCallback as C, BetaScheduleCallback as B; " \
@@ -492,6 +496,7 @@ def test_whichever_is_imported_first(first: str) -> None:
     assert done.stdout.splitlines()[-1:] == ["[True, True, True, True]"], done.stderr
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("missing", ["sys.modules['pytorch_lightning'] = None", "sys.path.insert(0, BROKEN)"])
 def test_without_pytorch_lightning(tmp_path: Path, missing: str) -> None:
     """Where it isn't installed, and where it can't be imported for whatever reason."""

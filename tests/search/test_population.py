@@ -781,6 +781,7 @@ def test_the_same_search_again_is_the_same(searched: Plan, tmp_path: Path) -> No
     assert outcome(Plan.load(search_folder(tmp_path / "runs"))) == outcome(searched)
 
 
+@pytest.mark.processes
 def test_a_search_that_is_killed_within_a_generation_comes_to_the_same(searched: Plan, tmp_path: Path) -> None:
     words = [sys.executable, "-m", "lightning_anneal.cli", "search", "-c", str(given_config(tmp_path))]
     process = subprocess.Popen(

@@ -293,6 +293,7 @@ def test_processes_in_a_session_of_their_own_end_with_the_search(root: Path) -> 
 # -- two ranks -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.processes
 def test_a_run_of_two_ranks(root: Path) -> None:
     plan = planned(root, {"devices": 2, "strategy": "ddp_find_unused_parameters_true"}, hold_in={"grid": [1]})
     [run] = plan.runs

@@ -377,6 +377,7 @@ class Interrupting(Tiny):
         return torch.optim.SGD(self.parameters(), lr=self.lr)
 
 
+@pytest.mark.processes
 def test_a_search_that_is_interrupted_and_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
