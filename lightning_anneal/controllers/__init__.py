@@ -1,0 +1,1 @@
+"""Controllers: values that steer themselves by what the run shows."""
