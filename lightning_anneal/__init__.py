@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lightning_anneal.optim.settings import OptimConfig
     from lightning_anneal.optim.specs import register_lr_scheduler
     from lightning_anneal.schedules import (
+        Competence,
         Constant,
         ConstantBetaScheduler,
         Cosine,
@@ -62,6 +63,7 @@ else:
         "configure_optimizers": "lightning_anneal.optim.configure",
         "register_lr_scheduler": "lightning_anneal.optim.specs",
         "register_optimizer": "lightning_anneal.optim.optimizers",
+        "Competence": _SCHEDULES,
         "Constant": _SCHEDULES,
         "ConstantBetaScheduler": _SCHEDULES,
         "Cosine": _SCHEDULES,
@@ -100,6 +102,7 @@ __all__ = [
     "AnnealError",
     "AnnealingManager",
     "BetaScheduleCallback",
+    "Competence",
     "Constant",
     "ConstantBetaScheduler",
     "Cosine",

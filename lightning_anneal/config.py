@@ -15,8 +15,9 @@ from lightning_anneal.clock import Interval
 from lightning_anneal.errors import AnnealError, quote
 from lightning_anneal.recipes import Ready
 from lightning_anneal.rules import Rule
+from lightning_anneal.schedule_settings import Settings, as_mapping, known_keys
 from lightning_anneal.schedules import Schedule
-from lightning_anneal.strategies import Settings, as_mapping, known_keys, read_source
+from lightning_anneal.strategies import read_source
 from lightning_anneal.triggers.events import Rise
 from lightning_anneal.triggers.reaction import Reaction
 from lightning_anneal.triggers.responses import NextGreater

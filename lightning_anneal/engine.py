@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -19,13 +20,14 @@ from lightning_anneal.reactions import ReactingLine, Reactions
 from lightning_anneal.rules import Rule
 from lightning_anneal.schedules import Schedule
 from lightning_anneal.state import DAMAGE, Found, Place, State, damaged, read_state
+from lightning_anneal.steering import SteeredLine, Steering
 from lightning_anneal.stepping import StepLoop
 from lightning_anneal.targets.path import parse_path
 from lightning_anneal.targets.resolve import Resolved, Roots, has_it, home_of, resolve
 from lightning_anneal.targets.target import Target
 from lightning_anneal.triggers.reaction import Reaction
 
-AnyLine = Line | ReactingLine
+AnyLine = Line | ReactingLine | SteeredLine
 
 
 class Engine:
@@ -54,6 +56,7 @@ class Engine:
         self.found: Found = {}
         self.run: dict[str, float | None] = {}
         self.reactions = Reactions(self.rules)
+        self.steering = Steering(self.rules)
         self._resolved: dict[str, Resolved] = {}
         self._lines: list[Line] = []
         self._tensors: set[str] = set()
@@ -151,6 +154,8 @@ class Engine:
             for line in build_lines(rule, self._resolved[rule.name], self.found[rule.name], horizon)
         ]
         self.reactions.build(self.rules, self._resolved, self.found)
+        for told in self.steering.build(self._resolved, self.found, horizon):
+            warnings.warn(told, stacklevel=2)
 
     def make_tensors(self, device: torch.device) -> None:
         """Put a 0-d tensor in the place of each parameter that asks for one with ``as_tensor``."""
@@ -172,7 +177,7 @@ class Engine:
                 line.target.slot.set(line.target.cast(self._value_now(line)))
                 line.target.in_place = False
         self._last_values = {**self._last_values, **self.values}
-        self._lines, self._resolved, self.reactions.lines = [], {}, []
+        self._lines, self._resolved, self.reactions.lines, self.steering.lines = [], {}, [], []
         self._tensors = set()
         self._loop = StepLoop()
 
@@ -219,21 +224,25 @@ class Engine:
         for line in self.reactions.lines:
             if line.target is target:
                 ends += [float(value) for value in line.reaction.response.to_come(line.start)]
+        ends += [self.steering.controllers[x.key].bounds[1] for x in self.steering.lines if x.target is target]
         return max(ends, default=math.inf)
 
     @property
     def first_batch_size(self) -> int | None:
         """The batch size that the run began with, which its learning rates were chosen for."""
         line = self._batch_size_line()
-        return None if line is None else int(line.target.cast(line.value(0)))
+        if line is None:
+            return None
+        if isinstance(line, SteeredLine):
+            return int(line.target.cast(self.steering.first_value(line)))
+        return int(line.target.cast(line.value(0)))
 
     def batch_size_at(self, epoch: int) -> int | None:
         """The batch size that is to be in force in an epoch, if it is annealed."""
         line = self._batch_size_line()
         if line is None:
             return None
-        value = self.reactions.value(line) if isinstance(line, ReactingLine) else line.value(epoch)
-        return int(line.target.cast(value))
+        return int(line.target.cast(self._value_at(line, epoch)))
 
     def _batch_size_line(self) -> AnyLine | None:
         target = None if self.batch_size is None else self.batch_size[1]
@@ -265,7 +274,8 @@ class Engine:
 
     def names(self, interval: Interval) -> list[str]:
         """The parameters with a schedule by epoch, or by step."""
-        return [line.target.name for line in self._lines if line.rule.interval == interval]
+        lines: list[Line | SteeredLine] = [*self._lines, *self.steering.lines]
+        return [line.target.name for line in lines if line.rule.interval == interval]
 
     def warn_if_cut_short(self, horizon: Horizon) -> None:
         """Say so where a length is longer than the run."""
@@ -299,10 +309,12 @@ class Engine:
         self._apply("epoch", self.step_in_force, tell=tell, only=lambda line: line.target is target)
         return self.batch_size_now != before
 
-    def apply_reactions(self, step: int | None = None) -> None:
-        """Put in force what events have led to; but for a batch size, which waits for the next epoch."""
+    def apply_answers(self, step: int | None = None) -> None:
+        """Put in force what events and metrics have led to; but for a batch size, which waits for the next epoch."""
         at = self.step_in_force if step is None else step
-        self._apply("epoch", at, only=lambda line: isinstance(line, ReactingLine) and not line.batch_size)
+        intervals: tuple[Interval, ...] = ("epoch", "step")
+        for interval in intervals:
+            self._apply(interval, at, only=lambda line: not isinstance(line, Line) and not line.batch_size)
 
     def go_to_step(self, step: int, *, tell: bool = True, first: bool = False) -> None:
         """Put in force what holds during any optimizer step."""
@@ -328,19 +340,26 @@ class Engine:
         for line, old, new in values:
             if line.target.rounded(new) != old:
                 line.target.write(new)
-                if tell:
+                if tell and (not isinstance(line, SteeredLine) or self.steering.worth_telling(line, old, new)):
                     self._told.add(line.target.name)
-                    why = self.reactions.why(line) if isinstance(line, ReactingLine) else "schedule"
-                    self.on_change(Change(self.epoch, step, line.target.name, old, new, why))
+                    self.on_change(Change(self.epoch, step, line.target.name, old, new, self._why(line)))
 
     def _every_line(self) -> list[AnyLine]:
-        return [*self._lines, *self.reactions.lines]
+        return [*self._lines, *self.reactions.lines, *self.steering.lines]
 
     def _value_now(self, line: AnyLine) -> Value:
         """The value that is to be in force now."""
+        return self._value_at(line, self.epoch if line.rule.interval == "epoch" else self.step_in_force)
+
+    def _value_at(self, line: AnyLine, t: int) -> Value:
         if isinstance(line, ReactingLine):
             return self.reactions.value(line)
-        return line.value(self.epoch if line.rule.interval == "epoch" else self.step_in_force)
+        return self.steering.value(line, t) if isinstance(line, SteeredLine) else line.value(t)
+
+    def _why(self, line: AnyLine) -> str:
+        if isinstance(line, ReactingLine):
+            return self.reactions.why(line)
+        return self.steering.why(line) if isinstance(line, SteeredLine) else "schedule"
 
     def _tell(self, line: Line, old: Value, new: Value) -> None:
         self.on_change(Change(self.epoch, self.step_in_force, line.target.name, old, new, "schedule"))
@@ -366,8 +385,8 @@ class Engine:
 
     def state_dict(self) -> dict[str, Any]:
         """Where the run stands and what was found at its start, as plain values; no value that a rule gives."""
-        progress = self.reactions.plain()
-        return State(self.epoch, self.step_in_force, self.found, self._places, progress, self.run).plain()
+        answers = (self.reactions.plain(), self.steering.plain())
+        return State(self.epoch, self.step_in_force, self.found, self._places, *answers, self.run).plain()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over where a saved run stood. Writes nothing.
@@ -378,6 +397,7 @@ class Engine:
         saved = read_state(state, self._places)
         try:
             self.reactions.load_plain(saved.triggers)
+            self.steering.load_plain(saved.steered)
         except DAMAGE as error:
             raise damaged(error) from None
         self.found = {**{k: v for k, v in self.found.items() if self.bound}, **saved.found}

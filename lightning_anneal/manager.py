@@ -81,7 +81,7 @@ class AnnealingManager:
         self._engine.find_starts(self._horizon)
         self._engine.build(self._horizon)
         # A loop may call `step` after its first epoch only: what triggers start from is in force before it.
-        self._engine.apply_reactions()
+        self._engine.apply_answers()
 
     @property
     def values(self) -> dict[str, Value]:
@@ -127,7 +127,7 @@ class AnnealingManager:
                 self._engine.start_epoch(epoch)
                 self._next_epoch = epoch + 1
             else:
-                self._engine.apply_reactions()
+                self._engine.apply_answers()
         except AnnealError:
             self._engine.reactions.load(stood)
             raise

@@ -59,6 +59,7 @@ class State:
         found: What was found at the first fit start.
         places: What it was found for.
         triggers: How far each reaction has come, as plain values.
+        steered: How far each controller has come, as plain values.
         run: The length of the run, by ``max_epochs`` and ``max_steps``, that lengths in per cent were found with.
     """
 
@@ -67,6 +68,7 @@ class State:
     found: Found = field(default_factory=dict)
     places: Mapping[str, Place] = field(default_factory=dict)
     triggers: dict[str, Any] = field(default_factory=dict)
+    steered: dict[str, Any] = field(default_factory=dict)
     run: dict[str, float | None] = field(default_factory=dict)
 
     def plain(self) -> dict[str, Any]:
@@ -83,6 +85,8 @@ class State:
         }
         if self.triggers:
             state["triggers"] = self.triggers
+        if self.steered:
+            state["steered"] = self.steered
         return state
 
 
@@ -105,7 +109,8 @@ def read_state(state: object, places: Mapping[str, Place]) -> State:
         run = {str(k): None if v is None else number(f"checkpoint.{k}", v) for k, v in state.get("run", {}).items()}
         epoch, step = (count(f"checkpoint.{key}", state[key], least=0) for key in ("epoch", "step"))
         # Version 1 had no triggers.
-        saved = State(epoch, step, found, places, dict(state.get("triggers", {})), run)
+        triggers, steered = (dict(state.get(key, {})) for key in ("triggers", "steered"))
+        saved = State(epoch, step, found, places, triggers, steered, run)
     except DAMAGE as error:
         raise damaged(error) from None
     added, dropped = [n for n in places if n not in found], [n for n in found if n not in places]

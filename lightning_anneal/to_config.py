@@ -9,6 +9,7 @@ from typing import Any, cast
 from lightning_anneal.errors import AnnealError, quote
 from lightning_anneal.recipes import CYCLE_KEYS, RAMP_KEYS, RESTART_KEYS
 from lightning_anneal.schedules import (
+    Competence,
     Constant,
     Cosine,
     Cyclical,
@@ -29,7 +30,7 @@ Settings = dict[str, Any]
 _PLAIN: dict[type, tuple[str, Mapping[str, str]]] = {
     Constant: ("constant", {}),
     **{cls: (cls.__name__.lower(), RAMP_KEYS) for cls in (Linear, Cosine, Exponential, Saturating)},
-    **{cls: (cls.__name__.lower(), RAMP_KEYS) for cls in (Polynomial, Sigmoid)},
+    **{cls: (cls.__name__.lower(), RAMP_KEYS) for cls in (Competence, Polynomial, Sigmoid)},
     Cyclical: ("cyclical", CYCLE_KEYS),
 }
 

@@ -26,6 +26,7 @@ from lightning_anneal import report
 from lightning_anneal.audit import Audit
 from lightning_anneal.callbacks.introduce import log_plan, log_settings
 from lightning_anneal.callbacks.loaders import begin_with_batch_size, scale_rates, scaled_names, start_epoch
+from lightning_anneal.callbacks.measures import Measures
 from lightning_anneal.callbacks.optimizer_watch import OptimizerWatchCallback
 from lightning_anneal.callbacks.poll import Poll
 from lightning_anneal.callbacks.pruning import prune_unused_hooks
@@ -42,6 +43,7 @@ from lightning_anneal.horizons import HORIZON_POLICIES
 from lightning_anneal.lightnings import Callback, EarlyStopping, LearningRateMonitor, LightningModule, Trainer
 from lightning_anneal.rules import Rule
 from lightning_anneal.run_length import horizon_of
+from lightning_anneal.steering import Means
 from lightning_anneal.sync import agree
 from lightning_anneal.targets.path import parse_path
 from lightning_anneal.targets.resolve import home_of
@@ -72,6 +74,7 @@ class RuleCallback(Callback):
     ) -> None:
         self._engine = Engine(rules)
         self._poll = Poll(self._engine.rules)
+        self._measures = Measures(self._engine.steering)
         self._stops = StopTaker()
         self._recompiles = RecompileWatch(rank_zero_warn)
         self._audit = Audit()
@@ -83,11 +86,12 @@ class RuleCallback(Callback):
         self._prog_bar = _names("prog_bar", prog_bar, [rule.name for rule in self._engine.rules])
         self._forget()
         if self.prune_hooks:
-            prune_unused_hooks(self)
+            prune_unused_hooks(self, () if self._measures else ("on_train_batch_end",))
 
     def _forget(self) -> None:
         self._engine.forget()
         self._poll.forget()
+        self._measures.forget()
         self._audit = Audit()
         self._trainer: Trainer | None = None
         self._fits_next: Trainer | None = None
@@ -97,7 +101,7 @@ class RuleCallback(Callback):
         self._has_state = False
         self._groups: list[int] = []
         self._step_names: frozenset[str] = frozenset()
-        self._watching = bool(self._poll)
+        self._watching = bool(self._poll) or bool(self._measures)
 
     # -- what a user reads ----------------------------------------------------------------------------------------
 
@@ -266,6 +270,8 @@ class RuleCallback(Callback):
             # As it was when the checkpoint was written; the next step begins, and is told of, with its batch.
             engine.go_to_step(engine.step_in_force, tell=False)
         self._next_due = steps.done if self._step_names else math.inf
+        if self._measures:
+            self._measures.begin(trainer, pl_module.device, steps.done)
         steps.begin(trainer, automatic=pl_module.automatic_optimization)
         if first and trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[union-attr]
             engine.warn_if_cut_short(horizon_of(trainer))
@@ -287,11 +293,22 @@ class RuleCallback(Callback):
             self._find_new_groups(trainer, pl_module)  # a callback behind this one may have added some
         moved = steps.moved(trainer)
         if moved:
+            steers = steps.done >= self._measures.next_update
+            if steers:
+                self._steer(trainer, steps.done)
             self._engine.start_step(steps.done)
+            if steers:
+                self._engine.apply_answers(steps.done)
         if self._watching and self._poll.due:
             self._look_within_epoch(trainer)
         if steps.done >= self._next_due and (moved or not steps.automatic):
             self._log_step_if_due(trainer)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        # Lightning calls it only where a controller wants to see what a batch gives: see `prune_unused_hooks`.
+        self._measures.note(trainer, outputs)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._poll.pending = self._watching
@@ -337,7 +354,11 @@ class RuleCallback(Callback):
         if not self._has_state:
             return {}
         state = {**self._engine.state_dict(), "steps_done": self._steps.count(self._trainer)}
-        return {**state, "poll": self._poll.state(self._trainer)} if self._watching else state
+        if self._watching:
+            state["poll"] = self._poll.state(self._trainer)
+        if self._measures:
+            state["measures"] = self._measures.state(self._trainer)
+        return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._engine.load_state_dict(state_dict)
@@ -345,6 +366,7 @@ class RuleCallback(Callback):
         self._has_state = True
         if self._watching:
             self._poll.load(state_dict.get("poll", {}))
+            self._measures.load(state_dict.get("measures", {}))
         if self._steps.counting:
             self._steps.step_back()  # a tuner has put back a state in the middle of a fit
         elif self._fits_next is not None:
@@ -370,21 +392,39 @@ class RuleCallback(Callback):
         say(change)
 
     def _look(self, trainer: Trainer, *, epoch_ended: bool) -> None:
-        """Let the triggers look at the run; rank 0 says what there is to be seen."""
-        reactions, own = self._engine.reactions, {}
+        """Let triggers and controllers look at the run; rank 0 says what there is to be seen."""
+        reactions = self._engine.reactions
+        own: dict[str, Reading] = {}
 
-        def see() -> dict[str, Reading]:
+        def see() -> tuple[dict[str, Reading], dict[str, Means], list[str]]:
             own.update(self._poll.read(trainer, reactions, epoch_ended=epoch_ended))
-            return own
+            means = self._measures.read_epoch(trainer, ended=epoch_ended) if self._measures else {}
+            return own, means, self._measures.known(trainer)
 
-        readings = agree(trainer.strategy, see)
+        readings, means, known = agree(trainer.strategy, see)
         self._poll.warn_of_other_ranks(own, readings)
         reactions.poll(readings)
+        self._feed(means, self._engine.epoch, known)
+
+    def _steer(self, trainer: Trainer, step: int) -> None:
+        """Let the controllers by step have their turn, before the values of this step are put in force."""
+
+        def see() -> tuple[dict[str, Means], list[str]]:
+            return self._measures.read_step(trainer, step), self._measures.known(trainer)
+
+        means, known = agree(trainer.strategy, see)
+        self._feed(means, self._engine.step_in_force, known)
+        self._measures.plan(step)
+
+    def _feed(self, means: Mapping[str, Means], t: float, known: Iterable[str]) -> None:
+        for key, seen in means.items():
+            for told in self._engine.steering.feed(key, seen, t, known):
+                rank_zero_warn(told)
 
     def _look_within_epoch(self, trainer: Trainer) -> None:
         before = self.values
         self._look(trainer, epoch_ended=False)
-        self._engine.apply_reactions(self._steps.done)
+        self._engine.apply_answers(self._steps.done)
         changed = {name: value for name, value in self.values.items() if value != before[name]}
         report.log_values(trainer, self._tagged(changed), report.batch_step(trainer))
         self._show(trainer)
@@ -453,7 +493,9 @@ class RuleCallback(Callback):
         self._recompiles.end()
         if self._trainer is not None and self._watching:
             # Computing a metric may take all processes, and an exception may be one process's own.
-            self._poll.release(None if alone and self._trainer.world_size > 1 else self._trainer)
+            seen_by = None if alone and self._trainer.world_size > 1 else self._trainer
+            self._poll.release(seen_by)
+            self._measures.release(seen_by)
         self._audit.close()
         self._engine.release()
         if self._fit_state is not None:

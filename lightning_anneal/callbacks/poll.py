@@ -13,9 +13,9 @@ import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import torch
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from lightning_anneal.callbacks.metrics import LoggedMetrics
 from lightning_anneal.errors import AnnealError, quote, suggestion
 from lightning_anneal.lightnings import EarlyStopping, LearningRateMonitor, Trainer
 from lightning_anneal.reactions import Reactions
@@ -51,8 +51,7 @@ class Poll:
         self._plateau_steps = 0
         self._recorded = 0
         self._validated = False
-        self._saved: dict[str, float] = {}
-        self._held: dict[str, Any] = {}
+        self._logged = LoggedMetrics()
         self._warned = False
 
     def __bool__(self) -> bool:
@@ -61,7 +60,8 @@ class Poll:
     def release(self, trainer: Trainer | None) -> None:
         """Let go of the run's objects, but keep what a trainer has still to be looked at: another fit may follow."""
         self.load(self.state(trainer))
-        self.stoppers, self._plateaus, self._by_step, self._bound, self._held = {}, {}, [], [], {}
+        self.stoppers, self._plateaus, self._by_step, self._bound = {}, {}, [], []
+        self._logged.release()
 
     # -- binding to a run -----------------------------------------------------------------------------------------
 
@@ -158,7 +158,7 @@ class Poll:
             name, metric = next(iter(absent.items()))
             known = suggestion(metric, trainer.callback_metrics)
             raise AnnealError(f"{name}.monitor", f"no metric {quote(metric)} has been logged{known}")
-        self._saved = {}
+        self._logged.looked()
         return readings
 
     def warn_of_other_ranks(self, own: Mapping[str, Reading], agreed: Mapping[str, Reading]) -> None:
@@ -209,32 +209,21 @@ class Poll:
 
     def _metric(self, trainer: Trainer, name: str) -> Reading | None:
         metric = self._metrics[name]
-        value = trainer.callback_metrics.get(metric)
-        if value is None:
-            saved = self._saved.get(metric)
-            return None if saved is None else Reading(saved, note=metric)
-        if _same(value, self._held.get(name)):
-            return None
-        self._held[name] = value
-        return Reading(float(value), note=metric)
+        value = self._logged.look(trainer, name, metric)
+        return None if value is None else Reading(value, note=metric)
 
     # -- state ----------------------------------------------------------------------------------------------------
 
     def state(self, trainer: Trainer | None) -> dict[str, Any]:
         """What the next look needs, should the run be resumed before: Lightning saves no metrics."""
-        metrics = dict(self._saved)
-        if self.pending and trainer is not None:
-            for name, metric in self._metrics.items():
-                value = trainer.callback_metrics.get(metric)
-                if value is not None and not _same(value, self._held.get(name)):
-                    metrics[metric] = float(value)
-        return {"pending": self.pending, "metrics": metrics if self.pending else {}}
+        metrics = self._logged.unseen(trainer, self._metrics.items()) if self.pending else {}
+        return {"pending": self.pending, "metrics": metrics}
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Go on where a saved run stood."""
         try:
             self.pending = bool(state.get("pending", False))
-            self._saved = {str(name): float(value) for name, value in state.get("metrics", {}).items()}
+            self._logged.load(state.get("metrics", {}))
         except DAMAGE as error:
             raise damaged(error) from None
 
@@ -290,14 +279,3 @@ def _monitor_of(trainer: Trainer) -> LearningRateMonitor | None:
 def _records(trainer: Trainer) -> int:
     monitor = _monitor_of(trainer)
     return 0 if monitor is None else sum(map(len, monitor.lrs.values()))
-
-
-def _same(value: Any, held: Any) -> bool:
-    """Whether a metric is the very one that was seen at the last look.
-
-    Lightning hands out a new tensor at each access, on the same memory until the metric is computed anew; and the
-    memory of a tensor that is held is given to no other.
-    """
-    if isinstance(value, torch.Tensor) and isinstance(held, torch.Tensor):
-        return value.data_ptr() == held.data_ptr()
-    return value is held

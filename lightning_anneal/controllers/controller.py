@@ -8,7 +8,7 @@ the same measurements comes to the same values.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 from lightning_anneal.clock import Lengths
 
@@ -57,8 +57,29 @@ class Controller(Protocol):
         ...
 
 
+@runtime_checkable
 class Steer(Protocol):
-    """What a config says of a controller: it is built once the run is known."""
+    """What a config says of a controller: it is built once the run is known.
+
+    Rules that share a controller have sources of the same `shared` name, each with an `output` of its own.
+    """
+
+    strategy: ClassVar[str]
+    """What it is called in a config."""
+    start_key: ClassVar[str] = "start_value"
+    """The key that gives it a value to begin with."""
+    polled: ClassVar[bool] = False
+    """Whether it looks after epochs and validations only, even if its values move by step."""
+
+    @property
+    def shared(self) -> str:
+        """What the controller is kept under where several rules share it; empty where it has one rule."""
+        return ""
+
+    @property
+    def output(self) -> str:
+        """Which of the controller's values this rule gets."""
+        return ""
 
     @property
     def monitors(self) -> tuple[str, ...]:

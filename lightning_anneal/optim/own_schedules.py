@@ -18,7 +18,9 @@ from lightning_anneal.checks import number
 from lightning_anneal.clock import Lengths
 from lightning_anneal.errors import AnnealError, quote, suggestion
 from lightning_anneal.recipes import CYCLE_KEYS, RAMP_KEYS, RESTART_KEYS
+from lightning_anneal.schedule_settings import read_recipe
 from lightning_anneal.schedules import (
+    Competence,
     Constant,
     Cosine,
     Cyclical,
@@ -32,7 +34,6 @@ from lightning_anneal.schedules import (
     Sigmoid,
     WarmRestart,
 )
-from lightning_anneal.strategies import read_recipe
 
 _BY_CLASS = {
     Constant: "constant",
@@ -42,6 +43,7 @@ _BY_CLASS = {
     Saturating: "saturating",
     Polynomial: "polynomial",
     Sigmoid: "sigmoid",
+    Competence: "competence",
     Cyclical: "cyclical",
     WarmRestart: "warm_restart",
     Milestones: "milestones",

@@ -14,6 +14,7 @@ from lightning_anneal.schedules.cycles import Cyclical, RestartInfo, WarmRestart
 from lightning_anneal.schedules.pieces import Milestones, Sequence
 from lightning_anneal.schedules.protocol import Schedule
 from lightning_anneal.schedules.ramps import (
+    Competence,
     Constant,
     Cosine,
     Exponential,
@@ -24,6 +25,7 @@ from lightning_anneal.schedules.ramps import (
 )
 
 __all__ = [
+    "Competence",
     "Constant",
     "ConstantBetaScheduler",
     "Cosine",

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from math import cos, pi
 from typing import Any, Protocol
 
-from lightning_anneal.checks import number, positive
+from lightning_anneal.checks import not_negative, number, positive
 from lightning_anneal.errors import AnnealError
 from lightning_anneal.schedules.protocol import Schedule
 
@@ -250,6 +250,56 @@ class Polynomial(Ramp):
     def __call__(self, t: float) -> float:
         if 0 < t < self.duration:
             return self.start + self._span * math.pow(t / self.duration, self.power)
+        return self.start if t <= 0 else self.end
+
+
+@dataclass(frozen=True)
+class Competence(Ramp):
+    """A power of the value grows in a straight line: fast at first, then ever more slowly.
+
+    ``(start**power + (end**power - start**power) * t / duration) ** (1 / power)``. From ``c0`` to 1 it is the
+    competence ``min(1, ((1 - c0**p) * t / T + c0**p) ** (1 / p))`` of Platanios et al., "Competence-based
+    Curriculum Learning for Neural Machine Translation", NAACL 2019, there with ``p = 2`` and ``c0 = 0.01``: the share
+    of the data, from the easiest up, that a model is ready for. From one length to another it is that share of the longer one.
+
+    Args:
+        start: Value at ``t = 0``, not negative.
+        end: Value from ``t = duration`` on, not negative.
+        duration: Epochs (or steps) from start to end, positive.
+        power: Positive; 1 is a straight line, 2 the square root of one.
+
+    Example:
+        >>> [round(v, 3) for v in Competence(0.01, 1, 4).values(5)]
+        [0.01, 0.5, 0.707, 0.866, 1.0]
+    """
+
+    start: float
+    end: float
+    duration: float
+    power: float = 2.0
+    _top: float = _derived()
+    _low: float = _derived()
+    _rise: float = _derived()
+    _root: float = _derived()
+
+    def __post_init__(self) -> None:
+        for key in ("start", "end"):
+            not_negative(f"Competence.{key}", getattr(self, key))
+        _check_ends(self)
+        object.__setattr__(self, "power", positive("Competence.power", self.power))
+        # As shares of the greater end, whose powers are no greater than 1.
+        top = max(self.start, self.end)
+        low, high = ((value / top) ** self.power if top else 0.0 for value in (self.start, self.end))
+        object.__setattr__(self, "_top", top)
+        object.__setattr__(self, "_low", low)
+        object.__setattr__(self, "_rise", high - low)
+        object.__setattr__(self, "_root", 1 / self.power)
+        if not math.isfinite(self._root):
+            raise AnnealError("Competence.power", f"too small for a float, got {self.power:g}")
+
+    def __call__(self, t: float) -> float:
+        if 0 < t < self.duration:
+            return float(self._top * math.pow(self._low + self._rise * (t / self.duration), self._root))
         return self.start if t <= 0 else self.end
 
 

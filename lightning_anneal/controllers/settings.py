@@ -1,0 +1,131 @@
+"""Reads the settings of the strategies that steer themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+from lightning_anneal.checks import choice, not_negative, number, positive
+from lightning_anneal.controllers.constraint import ConstraintRecipe, Method
+from lightning_anneal.controllers.pi_control import Effect, PIControlRecipe
+from lightning_anneal.errors import AnnealError, quote
+from lightning_anneal.recipes import Ready, Recipe
+from lightning_anneal.schedule_settings import Settings, Strategy, read_recipe
+from lightning_anneal.schedules import Constant, Schedule
+
+_BOUNDS = ("min_value", "max_value")
+_STEERED = ("monitor", "effect", "start_value", *_BOUNDS)
+_GAINS = {"geco": {"rate": 0.01, "momentum": 0.99}, "pi": {"ki": 0.01, "kp": 0.01, "momentum": 0.0}}
+
+
+def read_monitor(where: str, settings: Settings) -> str:
+    """The metric that is watched; given directly or, as for LR schedulers, inside ``scheduler_configs``.
+
+    Raises:
+        AnnealError: If it is missing, or given twice.
+    """
+    nested = settings.get("scheduler_configs")
+    inside = nested.get("monitor") if isinstance(nested, Mapping) else None
+    given = [name for name in (settings.get("monitor"), inside) if name is not None]
+    if not given:
+        raise AnnealError(f"{where}.monitor", f"missing; {str(settings['strategy']).lower()} needs it")
+    if len(set(map(str, given))) > 1:
+        what = f"{quote(given[0])} here and {quote(given[1])} in scheduler_configs; keep one"
+        raise AnnealError(f"{where}.monitor", what)
+    if not isinstance(given[0], str) or not given[0]:
+        raise AnnealError(f"{where}.monitor", f"must be the name of a metric, got {quote(given[0])}")
+    return given[0]
+
+
+def read_aim(where: str, value: object) -> Recipe:
+    """What a metric is to be: a number, or a schedule.
+
+    Raises:
+        AnnealError: If it is neither.
+    """
+    if isinstance(value, Mapping):
+        return read_recipe(where, dict(value), ("strategy",))
+    if isinstance(value, Schedule) or (callable(value) and not isinstance(value, type)):
+        return Ready(cast("Callable[[float], float]", value))
+    return Ready(Constant(number(where, value)))
+
+
+def _read_pi_control(where: str, settings: Settings) -> PIControlRecipe:
+    low, high = _bounds(where, settings, 0.0, 1.0)
+    return PIControlRecipe(
+        read_monitor(where, settings),
+        read_aim(f"{where}.set_point", settings["set_point"]),
+        _gain(where, settings, "kp", 0.01),
+        _gain(where, settings, "ki", 0.0001),
+        low,
+        high,
+        _start(where, settings, low, high),
+        _effect(where, settings),
+    )
+
+
+def _read_constraint(where: str, settings: Settings) -> ConstraintRecipe:
+    method = cast(Method, choice(f"{where}.method", _or(settings, "method", "geco"), tuple(_GAINS)))
+    low, high = _bounds(where, settings, 1e-6 if method == "geco" else 0.0, 1e6)
+    if method == "geco" and low <= 0:
+        raise AnnealError(f"{where}.min_value", f"must be positive, or a factor could never raise it, got {low:g}")
+    for key in ("rate", "ki", "kp"):
+        if settings.get(key) is not None and key not in _GAINS[method]:
+            owner = next(name for name, gains in _GAINS.items() if key in gains)
+            raise AnnealError(f"{where}.{key}", f"is for method {owner}, not for {method}")
+    gains = {key: _gain(where, settings, key, default) for key, default in _GAINS[method].items()}
+    if gains["momentum"] >= 1:
+        raise AnnealError(f"{where}.momentum", f"must be below 1, got {quote(settings['momentum'])}")
+    return ConstraintRecipe(
+        read_monitor(where, settings),
+        read_aim(f"{where}.limit", settings["limit"]),
+        _start(where, settings, low, high),
+        low,
+        high,
+        choice(f"{where}.mode", _or(settings, "mode", "min"), ("min", "max")) == "max",
+        _effect(where, settings),
+        method,
+        gains,
+    )
+
+
+def _bounds(where: str, settings: Settings, low: float, high: float) -> tuple[float, float]:
+    least, most = (
+        number(f"{where}.{key}", _or(settings, key, default)) for key, default in zip(_BOUNDS, (low, high), strict=True)
+    )
+    if least >= most:
+        raise AnnealError(f"{where}.min_value", f"must be below max_value, got {least:g} and {most:g}")
+    return least, most
+
+
+def _start(where: str, settings: Settings, low: float, high: float) -> float | None:
+    if settings.get("start_value") is None:
+        return None
+    start = number(f"{where}.start_value", settings["start_value"])
+    if not low <= start <= high:
+        what = f"must be from min_value to max_value, {low:g} to {high:g}, got {start:g}"
+        raise AnnealError(f"{where}.start_value", what)
+    return start
+
+
+def _gain(where: str, settings: Settings, key: str, default: float) -> float:
+    value = _or(settings, key, default)
+    # A gain of 0 turns its part off; without an integral nothing would ever be reached.
+    return positive(f"{where}.{key}", value) if key in ("ki", "rate") else not_negative(f"{where}.{key}", value)
+
+
+def _effect(where: str, settings: Settings) -> Effect:
+    return cast(Effect, choice(f"{where}.effect", _or(settings, "effect", "lowers"), ("lowers", "raises")))
+
+
+def _or(settings: Settings, key: str, default: Any) -> Any:
+    return default if settings.get(key) is None else settings[key]
+
+
+CONTROLLER_STRATEGIES = {
+    "pi_control": Strategy(_read_pi_control, (*_STEERED, "set_point", "kp", "ki"), ("set_point",)),
+    "constraint": Strategy(
+        _read_constraint, (*_STEERED, "limit", "mode", "method", "rate", "ki", "kp", "momentum"), ("limit",)
+    ),
+}
+"""The strategies that steer themselves."""

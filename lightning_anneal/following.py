@@ -1,0 +1,91 @@
+"""Parameters that follow others, bound to the places of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from lightning_anneal.checks import Value
+from lightning_anneal.errors import AnnealError, nearest
+from lightning_anneal.follow import Follow, in_order
+from lightning_anneal.lines import check_options
+from lightning_anneal.rules import Rule
+from lightning_anneal.targets.resolve import Resolved, Roots, resolve
+from lightning_anneal.targets.target import Target
+
+Pending = Mapping[tuple[int, object], Value]
+"""By place: the values that are about to be written."""
+
+
+@dataclass(eq=False)
+class FollowingLine:
+    """One target that follows another one.
+
+    Args:
+        rule: The rule it belongs to.
+        target: Where the values go.
+        follow: What it makes of the other value.
+        other: Where that one stands.
+        batch_size: Whether it is the batch size, which changes between epochs only.
+    """
+
+    rule: Rule
+    target: Target
+    follow: Follow
+    other: Target
+    batch_size: bool = False
+
+    def value(self, pending: Pending) -> float:
+        """The value that is to be in force, with others that are about to be."""
+        other = pending.get(self.other.slot.identity)
+        return self.follow.value(self.target.name, float(self.other.read() if other is None else other))
+
+    @property
+    def why(self) -> str:
+        """What made the value change."""
+        return f"follow ({self.follow.other} {float(self.other.read()):g})"
+
+
+def build_following(rules: Iterable[Rule], resolved: Mapping[str, Resolved], roots: Roots) -> list[FollowingLine]:
+    """The lines of the rules that follow others, each behind the one that it follows. Writes nothing.
+
+    Raises:
+        AnnealError: If what one follows leads nowhere, is no number, or follows it itself; or if it gives what its
+            target can't take.
+    """
+    lines: dict[str, list[FollowingLine]] = {}
+    homes = {target.slot.identity: name for name, places in resolved.items() for target in places.targets}
+    follows: dict[str, str] = {}
+    for rule in rules:
+        if not isinstance(rule.source, Follow) or rule.name not in resolved:
+            continue
+        places = resolved[rule.name]
+        others = _others(rule, rule.source, resolved, roots)
+        if len(others) not in (1, len(places.targets)):
+            what = f"is {len(others)} values, and this is {len(places.targets)}; name one of them"
+            raise AnnealError(f"{rule.name}.other", what)
+        pairs = zip(places.targets, others * (len(places.targets) // len(others)), strict=True)
+        lines[rule.name] = [FollowingLine(rule, t, rule.source, other, places.batch_size) for t, other in pairs]
+        # Also where it is a path to a place that has another name here.
+        follows[rule.name] = homes.get(others[0].slot.identity, "")
+        for line in lines[rule.name]:
+            line.target.cast(line.value({}))
+            check_options(rule, line.target, places)
+    return [line for name in in_order(follows) for line in lines[name]]
+
+
+def _others(rule: Rule, follow: Follow, resolved: Mapping[str, Resolved], roots: Roots) -> tuple[Target, ...]:
+    if follow.other in resolved:
+        others = resolved[follow.other].targets
+    else:
+        # What an LR scheduler writes may be read.
+        place = replace(rule, path=follow.other, object=None, round=True, scale_lr=None)
+        try:
+            others = resolve(place, replace(roots, schedulers=(), fits=False)).targets
+        except AnnealError as error:
+            what = error.what + ("" if "did you mean" in error.what else nearest(follow.other, resolved))
+            raise AnnealError(f"{rule.name}.other", what) from None
+    for other in others:
+        if other.kind is not float:
+            raise AnnealError(f"{rule.name}.other", f"{follow.other} holds {other.read()!r}, which is no number")
+    return others
