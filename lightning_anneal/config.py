@@ -7,12 +7,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from collections.abc import Sequence as AnySequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 from lightning_anneal.checks import choice, count, flag, number
 from lightning_anneal.clock import Interval
 from lightning_anneal.errors import AnnealError, quote
+from lightning_anneal.follow import Follow, in_order
 from lightning_anneal.recipes import Ready
 from lightning_anneal.rules import Rule
 from lightning_anneal.schedule_settings import Settings, as_mapping, known_keys
@@ -52,7 +54,15 @@ def read_rules(params: object, where: str = "annealing_params") -> tuple[Rule, .
         raise AnnealError(where, f"must be a mapping of names to settings, got {quote(params)}")
     if not params:
         raise AnnealError(where, "must name at least one parameter")
-    return tuple(_read_rule(name, settings) for name, settings in _resolved(params).items())
+    rules = {str(name): _read_rule(name, settings) for name, settings in _resolved(params).items()}
+    follows = {name: rule.source.other for name, rule in rules.items() if isinstance(rule.source, Follow)}
+    for name in in_order(follows):
+        if not _has_interval(_resolved(params)[name]):
+            # What follows moves when the other one does; a learning rate may move with every step.
+            other = rules.get(follows[name])
+            interval: Interval = "step" if other is None else other.interval
+            rules[name] = replace(rules[name], interval="epoch" if rules[name].sizes_batches else interval)
+    return tuple(rules.values())
 
 
 def default_rules() -> tuple[Rule, ...]:
@@ -176,6 +186,11 @@ def _resolved(value: Any) -> Any:
         return omegaconf.OmegaConf.to_container(value, resolve=True, throw_on_missing=True)
     except omegaconf.errors.OmegaConfBaseException as error:
         raise AnnealError("config", " ".join(str(error).split())[:160]) from None
+
+
+def _has_interval(settings: Mapping[str, Any]) -> bool:
+    nested = settings.get("scheduler_configs")
+    return settings.get("interval") is not None or (isinstance(nested, Mapping) and nested.get("interval") is not None)
 
 
 def _read_rule(name: object, given: object) -> Rule:

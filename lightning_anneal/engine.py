@@ -14,6 +14,8 @@ from lightning_anneal.changes import Change, say
 from lightning_anneal.checks import Value
 from lightning_anneal.clock import Horizon, Interval, Lengths
 from lightning_anneal.errors import AnnealError, quote
+from lightning_anneal.follow import Follow
+from lightning_anneal.following import FollowingLine, build_following
 from lightning_anneal.horizons import follow, planned
 from lightning_anneal.lines import Line, build_lines
 from lightning_anneal.reactions import ReactingLine, Reactions
@@ -27,7 +29,7 @@ from lightning_anneal.targets.resolve import Resolved, Roots, has_it, home_of, r
 from lightning_anneal.targets.target import Target
 from lightning_anneal.triggers.reaction import Reaction
 
-AnyLine = Line | ReactingLine | SteeredLine
+AnyLine = Line | ReactingLine | SteeredLine | FollowingLine
 
 
 class Engine:
@@ -58,12 +60,16 @@ class Engine:
         self.reactions = Reactions(self.rules)
         self.steering = Steering(self.rules)
         self._resolved: dict[str, Resolved] = {}
+        self._roots = Roots()
         self._lines: list[Line] = []
+        self._following: list[FollowingLine] = []
+        self._followed: dict[str, float] = {}
         self._tensors: set[str] = set()
         self._set_aside: list[tuple[Target, Value]] = []
         self._last_values: dict[str, Value] = {}
         self._told: set[str] = set()
         self._loop = StepLoop()
+        self._following_steps: list[FollowingLine] = []
 
     # -- binding to a run -----------------------------------------------------------------------------------------
 
@@ -88,7 +94,7 @@ class Engine:
         for target in (t for r in resolved.values() for t in r.targets):
             if (other := taken.setdefault(target.slot.identity, target.name)) != target.name:
                 raise AnnealError(target.name, f"the same place as '{other}'; keep one of them")
-        self._resolved = resolved
+        self._resolved, self._roots = resolved, roots
 
     def find_starts(self, horizon: Horizon) -> Found:
         """Find the start values and lengths that no earlier start has found, and return all of them.
@@ -110,7 +116,7 @@ class Engine:
                 starts = found[rule.name]["start"]
             else:
                 found[rule.name] = {"start": starts, "lengths": {}}
-            if not isinstance(rule.source, Reaction):
+            if not isinstance(rule.source, Reaction | Follow):
                 lengths = Lengths(rule.name, rule.interval, counted, dict(found[rule.name]["lengths"]))
                 rule.source.build(lengths, float(starts[0]) if rule.source.needs_start else None)
                 found[rule.name] = {"start": starts, "lengths": lengths.found}
@@ -156,6 +162,8 @@ class Engine:
         self.reactions.build(self.rules, self._resolved, self.found)
         for told in self.steering.build(self._resolved, self.found, horizon):
             warnings.warn(told, stacklevel=2)
+        self._lines += self.steering.moving
+        self._following = build_following(self.rules, self._resolved, self._roots, self._followed)
 
     def make_tensors(self, device: torch.device) -> None:
         """Put a 0-d tensor in the place of each parameter that asks for one with ``as_tensor``."""
@@ -177,7 +185,9 @@ class Engine:
                 line.target.slot.set(line.target.cast(self._value_now(line)))
                 line.target.in_place = False
         self._last_values = {**self._last_values, **self.values}
-        self._lines, self._resolved, self.reactions.lines, self.steering.lines = [], {}, [], []
+        self._followed = {line.target.name: float(line.other.read()) for line in self._following} or self._followed
+        self._lines, self._following, self._resolved, self._roots = [], [], {}, Roots()
+        self.reactions.lines, self.steering.lines, self.steering.moving = [], [], []
         self._tensors = set()
         self._loop = StepLoop()
 
@@ -235,7 +245,7 @@ class Engine:
             return None
         if isinstance(line, SteeredLine):
             return int(line.target.cast(self.steering.first_value(line)))
-        return int(line.target.cast(line.value(0)))
+        return int(line.target.cast(self._value_at(line, 0) if isinstance(line, FollowingLine) else line.value(0)))
 
     def batch_size_at(self, epoch: int) -> int | None:
         """The batch size that is to be in force in an epoch, if it is annealed."""
@@ -274,7 +284,7 @@ class Engine:
 
     def names(self, interval: Interval) -> list[str]:
         """The parameters with a schedule by epoch, or by step."""
-        lines: list[Line | SteeredLine] = [*self._lines, *self.steering.lines]
+        lines: list[Line | SteeredLine | FollowingLine] = [*self._lines, *self.steering.lines, *self._following]
         return [line.target.name for line in lines if line.rule.interval == interval]
 
     def warn_if_cut_short(self, horizon: Horizon) -> None:
@@ -302,6 +312,11 @@ class Engine:
         at = self.step_in_force if step is None else step
         self._apply("epoch", at, tell=tell)
 
+    def begin_epoch(self, epoch: int) -> None:
+        """An epoch begins, and what has waited for it comes into force."""
+        self.reactions.begin_epoch()
+        self.steering.begin_epoch(epoch)
+
     def write_batch_size(self, *, tell: bool = True) -> bool:
         """Put the batch size of the epoch in force, before anything else; and say whether it is another one."""
         size, before = self.batch_size, self.batch_size_now
@@ -324,19 +339,37 @@ class Engine:
         for line in by_step:
             line.begin(step, first=first and line.target.name not in self._told)
         self._loop = StepLoop(by_step, self._tell, step)
+        self._following_steps = [line for line in self._following if line.rule.interval == "step"]
 
     def start_step(self, step: int) -> None:
         """Put in force what holds during the step after the last one."""
         self.step_in_force = step
         if self._loop.busy:
             self._loop.start(step)
+        if self._following_steps:
+            self._follow(step)
+
+    def _follow(self, step: int) -> None:
+        """Write what follows, in its order, where it has its turn."""
+        for line in self._following_steps:
+            if step % line.rule.frequency == 0:
+                new = line.target.cast(line.value({}))
+                if line.target.rounded(new) != (old := line.target.read()):
+                    line.target.write(new)
+                    if line.target.name not in self._told:
+                        self._told.add(line.target.name)
+                        self.on_change(Change(self.epoch, step, line.target.name, old, new, line.why))
 
     def _apply(
         self, interval: Interval, step: int, *, tell: bool = True, only: Callable[[AnyLine], bool] | None = None
     ) -> None:
         """Write every value that isn't in force yet; none of them if one can't be written."""
         due = [x for x in self._every_line() if x.rule.interval == interval and (only is None or only(x))]
-        values = [(line, line.target.read(), line.target.cast(self._value_now(line))) for line in due]
+        values, pending = [], dict[tuple[int, object], Value]()
+        for line in due:
+            value = line.value(pending) if isinstance(line, FollowingLine) else self._value_now(line)
+            new = pending[line.target.slot.identity] = line.target.cast(value)
+            values.append((line, line.target.read(), new))
         for line, old, new in values:
             if line.target.rounded(new) != old:
                 line.target.write(new)
@@ -345,7 +378,8 @@ class Engine:
                     self.on_change(Change(self.epoch, step, line.target.name, old, new, self._why(line)))
 
     def _every_line(self) -> list[AnyLine]:
-        return [*self._lines, *self.reactions.lines, *self.steering.lines]
+        # What follows comes behind what it may follow.
+        return [*self._lines, *self.reactions.lines, *self.steering.lines, *self._following]
 
     def _value_now(self, line: AnyLine) -> Value:
         """The value that is to be in force now."""
@@ -354,11 +388,15 @@ class Engine:
     def _value_at(self, line: AnyLine, t: int) -> Value:
         if isinstance(line, ReactingLine):
             return self.reactions.value(line)
+        if isinstance(line, FollowingLine):
+            return line.value({})
         return self.steering.value(line, t) if isinstance(line, SteeredLine) else line.value(t)
 
     def _why(self, line: AnyLine) -> str:
         if isinstance(line, ReactingLine):
             return self.reactions.why(line)
+        if isinstance(line, FollowingLine):
+            return line.why
         return self.steering.why(line) if isinstance(line, SteeredLine) else "schedule"
 
     def _tell(self, line: Line, old: Value, new: Value) -> None:
@@ -386,7 +424,8 @@ class Engine:
     def state_dict(self) -> dict[str, Any]:
         """Where the run stands and what was found at its start, as plain values; no value that a rule gives."""
         answers = (self.reactions.plain(), self.steering.plain())
-        return State(self.epoch, self.step_in_force, self.found, self._places, *answers, self.run).plain()
+        followed = {line.target.name: float(line.other.read()) for line in self._following} or self._followed
+        return State(self.epoch, self.step_in_force, self.found, self._places, *answers, self.run, followed).plain()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over where a saved run stood. Writes nothing.
@@ -398,6 +437,7 @@ class Engine:
         try:
             self.reactions.load_plain(saved.triggers)
             self.steering.load_plain(saved.steered)
+            self._followed = saved.followed
         except DAMAGE as error:
             raise damaged(error) from None
         self.found = {**{k: v for k, v in self.found.items() if self.bound}, **saved.found}

@@ -11,7 +11,7 @@ from lightning_anneal.follow import Follow, in_order
 from lightning_anneal.lines import check_options
 from lightning_anneal.rules import Rule
 from lightning_anneal.targets.resolve import Resolved, Roots, resolve
-from lightning_anneal.targets.target import Target
+from lightning_anneal.targets.target import ItemSlot, Target
 
 Pending = Mapping[tuple[int, object], Value]
 """By place: the values that are about to be written."""
@@ -46,8 +46,16 @@ class FollowingLine:
         return f"follow ({self.follow.other} {float(self.other.read()):g})"
 
 
-def build_following(rules: Iterable[Rule], resolved: Mapping[str, Resolved], roots: Roots) -> list[FollowingLine]:
+def build_following(
+    rules: Iterable[Rule], resolved: Mapping[str, Resolved], roots: Roots, followed: Mapping[str, float]
+) -> list[FollowingLine]:
     """The lines of the rules that follow others, each behind the one that it follows. Writes nothing.
+
+    Args:
+        rules: The rules; those that follow nothing are left out.
+        resolved: The targets of all of them.
+        roots: What paths start from.
+        followed: By target, what the other one was, for an evaluation, which has no optimizer to read.
 
     Raises:
         AnnealError: If what one follows leads nowhere, is no number, or follows it itself; or if it gives what its
@@ -60,7 +68,15 @@ def build_following(rules: Iterable[Rule], resolved: Mapping[str, Resolved], roo
         if not isinstance(rule.source, Follow) or rule.name not in resolved:
             continue
         places = resolved[rule.name]
-        others = _others(rule, rule.source, resolved, roots)
+        try:
+            others = _others(rule, rule.source, resolved, roots)
+        except AnnealError:
+            if roots.trainer is None or roots.fits:
+                raise
+            stood = [followed[target.name] for target in places.targets if target.name in followed]
+            if not stood:
+                continue
+            others = tuple(Target(rule.name, ItemSlot(stood, i)) for i in range(len(stood)))
         if len(others) not in (1, len(places.targets)):
             what = f"is {len(others)} values, and this is {len(places.targets)}; name one of them"
             raise AnnealError(f"{rule.name}.other", what)

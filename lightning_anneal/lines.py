@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lightning_anneal.clock import Horizon, Lengths
+from lightning_anneal.controllers.controller import Steer
 from lightning_anneal.errors import AnnealError
+from lightning_anneal.follow import Follow
 from lightning_anneal.rules import Rule
 from lightning_anneal.schedules import Schedule
 from lightning_anneal.targets.optimizer import check_takes_tensor
@@ -82,7 +84,7 @@ def build_lines(rule: Rule, resolved: Resolved, found: dict[str, Any], horizon: 
         AnnealError: If a schedule can't be built, or gives what its target can't take.
     """
     lines: list[Line] = []
-    if isinstance(rule.source, Reaction):
+    if isinstance(rule.source, Reaction | Steer | Follow):
         return lines
     for target, start in zip(resolved.targets, found["start"], strict=False):
         lengths = Lengths(rule.name, rule.interval, horizon, dict(found["lengths"]))

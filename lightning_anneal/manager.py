@@ -17,6 +17,7 @@ from lightning_anneal.config import default_rules, read_file, read_rules
 from lightning_anneal.engine import Engine
 from lightning_anneal.errors import AnnealError, quote, suggestion
 from lightning_anneal.horizons import HORIZON_POLICIES
+from lightning_anneal.steering import Means
 from lightning_anneal.targets.resolve import Roots
 from lightning_anneal.triggers.reaction import Reaction
 from lightning_anneal.triggers.settings import SOURCES
@@ -114,26 +115,42 @@ class AnnealingManager:
             {'beta': 1.0}
         """
         readings = {} if metrics is None else self._readings(metrics)
+        means = {} if metrics is None else self._means(metrics)
         before = self.values
         if epoch is None and step is None:
             epoch = self._next_epoch
         epoch = None if epoch is None else _moment("epoch", epoch)
         step = None if step is None else _moment("step", step)
-        stood = dict(self._engine.reactions.progress)
-        self._engine.reactions.poll(readings)
+        engine = self._engine
+        stood = dict(engine.reactions.progress), dict(engine.steering.standing)
+        told = engine.reactions.poll(readings)
+        for key, seen in means.items():
+            told += self._feed(key, seen, epoch, step)
         try:
             if epoch is not None:
-                self._engine.reactions.begin_epoch()
-                self._engine.start_epoch(epoch)
+                engine.begin_epoch(epoch)
+                engine.start_epoch(epoch)
                 self._next_epoch = epoch + 1
             else:
-                self._engine.apply_answers()
+                engine.apply_answers(step)
         except AnnealError:
-            self._engine.reactions.load(stood)
+            engine.reactions.load(stood[0])
+            engine.steering.standing = stood[1]
             raise
+        for warning in told:
+            warnings.warn(warning, stacklevel=2)
         if step is not None:
             self._engine.go_to_step(step)
         return {name: value for name, value in self.values.items() if value != before[name]}
+
+    def _feed(self, key: str, means: Means, epoch: int | None, step: int | None) -> list[str]:
+        """Let a controller have what was seen: one by step if a step begins, one by epoch if an epoch does."""
+        steering, engine = self._engine.steering, self._engine
+        by_step = steering.rules[key][0].interval == "step"
+        if (step if by_step else epoch) is None:
+            return []
+        turn = None if step is None or key not in steering.by_step else step % steering.by_step[key] == 0
+        return list(steering.feed(key, means, engine.step_in_force if by_step else engine.epoch, turn=turn))
 
     def enter_eval(self) -> None:
         """Put the ``eval_value`` of each parameter that has one in force, until `leave_eval`."""
@@ -162,12 +179,22 @@ class AnnealingManager:
         engine.build(self._horizon)
         engine.go_to(engine.epoch, engine.step_in_force, tell=False)
 
+    def _means(self, metrics: Mapping[str, Any]) -> dict[str, Means]:
+        """What the controllers of a loop of one's own see, those of which there is something to be seen."""
+        steering = self._engine.steering
+        return {
+            key: {name: as_reading(f"metrics.{name}", metrics[name]).value for name in steering.monitors(key)}
+            for key in steering.rules
+            if all(metrics.get(name) is not None for name in steering.monitors(key))
+        }
+
     def _readings(self, metrics: Mapping[str, Any]) -> dict[str, Reading]:
         """What the triggers of a loop of one's own see."""
         if not isinstance(metrics, Mapping):
             raise AnnealError("metrics", f"must be a mapping of names to numbers, got {quote(metrics)}")
         reactions = self._engine.reactions.by_name
-        monitors = [reaction.monitor for reaction in reactions.values()]
+        monitors: list[str | None] = [reaction.monitor for reaction in reactions.values()]
+        monitors += [name for key in self._engine.steering.rules for name in self._engine.steering.monitors(key)]
         for key in metrics:
             meant = suggestion(key, SOURCES) if str(key).startswith(("early_", "lr_sched")) else ""
             if key not in SOURCES and key not in monitors and "did you mean" in meant:
@@ -175,7 +202,7 @@ class AnnealingManager:
         for monitor in filter(None, monitors):
             near = get_close_matches(monitor, map(str, metrics), n=1, cutoff=0.85)
             if monitor not in metrics and near:
-                raise AnnealError("metrics", f"no {quote(monitor)}, which a trigger watches, but {quote(near[0])}")
+                raise AnnealError("metrics", f"no {quote(monitor)}, which is watched, but {quote(near[0])}")
         keys = {n: r.monitor if r.watches == "metric" else r.source for n, r in reactions.items()}
         return {
             name: replace(as_reading(f"metrics.{key}", metrics[key]), note=reactions[name].monitor or "")

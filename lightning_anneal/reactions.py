@@ -15,7 +15,7 @@ from lightning_anneal.targets.ranges import check_range
 from lightning_anneal.targets.resolve import Resolved
 from lightning_anneal.targets.target import Target
 from lightning_anneal.triggers.reaction import Progress, Reaction
-from lightning_anneal.triggers.responses import Multiply
+from lightning_anneal.triggers.responses import Add, Multiply
 from lightning_anneal.triggers.signals import Reading
 
 # How many firings ahead the values for an int are tried for fractions.
@@ -73,13 +73,28 @@ class Reactions:
                     _check(line, places)
                     self.lines.append(line)
 
-    def poll(self, readings: Mapping[str, Reading]) -> None:
-        """Let the rules that have a reading look at it. Writes nothing."""
+    def poll(self, readings: Mapping[str, Reading]) -> list[str]:
+        """Let the rules that have a reading look at it. Writes nothing.
+
+        Returns:
+            What to warn of.
+        """
+        told = []
         for name, reading in readings.items():
             before = self.progress[name]
+            if reading.absent or (self.by_name[name].patient and not math.isfinite(reading.value)):
+                told += self._miss(name, reading.note if reading.absent else f"{reading.note} is {reading.value}")
+                continue
             self.progress[name] = after = self.by_name[name].after(before, reading)
             if after.firings > before.firings:
                 self._why[name] = self.by_name[name].why(before, reading)
+        return told
+
+    def _miss(self, name: str, what: str) -> list[str]:
+        """A patient rule has nothing that it could go by; returned is what to warn of, the first time."""
+        before = self.progress[name]
+        self.progress[name] = replace(before, missed=before.missed + 1)
+        return [] if before.missed else [f"{name}: {what}, so the value is kept"]
 
     def value(self, line: ReactingLine) -> Value:
         """The value of a line that is to be in force."""
@@ -160,7 +175,7 @@ def _check(line: ReactingLine, resolved: Resolved) -> None:
         names = {bool: ("true or false", "booleans"), str: ("a string", "strings"), float: ("a number", "numbers")}
         what = f"holds {names[target.kind][0]}, and its values are {names[response.kind][1]}"
         raise AnnealError(target.name, f"{what}; give {names[target.kind][1]}")
-    if isinstance(response, Multiply):
+    if isinstance(response, Multiply | Add):
         response.check(line.rule.name, float(line.start))
     values = response.to_come(line.start)
     if target.kind is float:

@@ -11,8 +11,9 @@ from lightning_anneal.checks import Value, count, number
 from lightning_anneal.clock import Horizon, Lengths
 from lightning_anneal.controllers.controller import Controller, Memory, Steer
 from lightning_anneal.errors import AnnealError, quote, suggestion
-from lightning_anneal.lines import check_options
+from lightning_anneal.lines import Line, check_options
 from lightning_anneal.rules import Rule
+from lightning_anneal.schedules import Schedule
 from lightning_anneal.targets.ranges import check_range
 from lightning_anneal.targets.resolve import Resolved
 from lightning_anneal.targets.target import Target
@@ -58,12 +59,12 @@ class Standing:
     @classmethod
     def of(cls, where: str, plain: Mapping[str, Any]) -> Standing:
         """From the plain values of a checkpoint."""
-        counts = {key: count(f"{where}.{key}", plain[key], least=0) for key in ("updates", "missed", "seen")}
-        numbers = {
-            key: {str(k): number(f"{where}.{key}.{k}", v) for k, v in plain[key].items()}
+        updates, missed, seen = (count(f"{where}.{key}", plain[key], least=0) for key in ("updates", "missed", "seen"))
+        memory, sums, applied = (
+            {str(name): number(f"{where}.{key}.{name}", value) for name, value in plain[key].items()}
             for key in ("memory", "sums", "applied")
-        }
-        return cls(str(plain["kind"]), **counts, **numbers)
+        )
+        return cls(str(plain["kind"]), memory, updates, missed, sums, seen, applied)
 
 
 @dataclass(eq=False)
@@ -99,6 +100,9 @@ class Steering:
             if isinstance(rule.source, Steer):
                 self.rules.setdefault(key_of(rule, rule.source), []).append(rule)
         self.lines: list[SteeredLine] = []
+        """The targets whose values move with an update."""
+        self.moving: list[Line] = []
+        """Those whose values move on between updates, too."""
         self.controllers: dict[str, Controller] = {}
         self.standing: dict[str, Standing] = {}
         self._told: set[tuple[str, str]] = set()
@@ -116,12 +120,13 @@ class Steering:
     @property
     def by_step(self) -> dict[str, int]:
         """Of the controllers that are updated by step: at every how many-th step."""
-        return {key: rules[0].frequency for key, rules in self.rules.items() if rules[0].interval == "step"}
+        steps = {key: rules[0].frequency for key, rules in self.rules.items() if rules[0].interval == "step"}
+        return {key: every for key, every in steps.items() if not self.source(key).polled}
 
     @property
     def by_epoch(self) -> list[str]:
         """The controllers that are updated when there is something new to be seen after an epoch or a validation."""
-        return [key for key, rules in self.rules.items() if rules[0].interval == "epoch"]
+        return [key for key in self.rules if key not in self.by_step]
 
     def build(self, resolved: Mapping[str, Resolved], found: Mapping[str, Any], horizon: Horizon) -> list[str]:
         """Build the controllers and bind them to their targets. Writes nothing.
@@ -132,7 +137,7 @@ class Steering:
         Raises:
             AnnealError: If a controller can't be built, or gives what its target can't take.
         """
-        self.lines, told = [], []
+        self.lines, self.moving, told = [], [], []
         for key, rules in self.rules.items():
             here = [rule for rule in rules if rule.name in resolved and rule.name in found]
             if not here:
@@ -143,9 +148,11 @@ class Steering:
                 output = rule.source.output if isinstance(rule.source, Steer) else ""
                 places = resolved[rule.name]
                 for target in places.targets:
-                    line = SteeredLine(rule, target, key, output, places.batch_size)
-                    _check(line, controller, places)
-                    self.lines.append(line)
+                    _check(rule, target, controller, places)
+                    if self.source(key).polled:
+                        self.moving.append(Line(rule, target, _Course(self, key, controller)))
+                    else:
+                        self.lines.append(SteeredLine(rule, target, key, output, places.batch_size))
         return told
 
     def _begin(self, key: str, controller: Controller) -> list[str]:
@@ -175,7 +182,9 @@ class Steering:
                 value = self.controllers[line.key].value(standing.memory, line.output, t)
                 self.standing[line.key] = replace(standing, applied={**standing.applied, line.output: value})
 
-    def feed(self, key: str, means: Means, t: float, known: Iterable[str] = ()) -> Iterator[str]:
+    def feed(
+        self, key: str, means: Means, t: float, known: Iterable[str] = (), *, turn: bool | None = None
+    ) -> Iterator[str]:
         """Let a controller have what was measured. Writes nothing.
 
         Args:
@@ -183,6 +192,8 @@ class Steering:
             means: What was measured; with one metric missing or not finite, the controller stays as it is.
             t: The last epoch (or step) that was measured.
             known: The metrics that there are, for a hint at a misspelled one.
+            turn: Whether it has its turn, and what was measured is not only kept for it; by default by what its rule
+                says of epochs, and always by step, where what is handed in has been averaged already.
 
         Yields:
             What to warn of, each once.
@@ -198,8 +209,9 @@ class Steering:
                 yield from self._once(key, "absent", what + (suggestion(bad[0], known) if known else ""))
             return
         seen, sums = standing.seen + 1, {name: standing.sums.get(name, 0.0) + value for name, value in now.items()}
-        # By step, what is handed in has been averaged already.
-        if rule.interval == "epoch" and seen < rule.frequency:
+        if turn is None:
+            turn = rule.interval == "step" or self.source(key).polled or seen >= rule.frequency
+        if not turn:
             self.standing[key] = replace(standing, sums=sums, seen=seen)
             return
         averaged = {name: value / seen for name, value in sums.items()}
@@ -275,13 +287,29 @@ def _build(rule: Rule, found: Mapping[str, Any], horizon: Horizon) -> Controller
     if start is not None and any(float(other) != start for other in starts):
         values = ", ".join(f"{float(value):g}" for value in starts)
         what = f"one value steers them all, and they begin at different ones ({values}); give it"
-        raise AnnealError(f"{rule.name}.start_value", what)
+        raise AnnealError(f"{rule.name}.{rule.source.start_key}", what)
     return rule.source.build(Lengths(rule.name, rule.interval, horizon, dict(found["lengths"])), start)
 
 
-def _check(line: SteeredLine, controller: Controller, resolved: Resolved) -> None:
+def _check(rule: Rule, target: Target, controller: Controller, resolved: Resolved) -> None:
     low, high = controller.bounds
-    check_range(line.target.name, line.target.key, low, high)
-    if line.target.whole and not line.target.round:
-        line.target.cast(math.floor(low) + 0.5)
-    check_options(line.rule, line.target, resolved)
+    check_range(target.name, target.key, low, high)
+    if target.whole and not target.round:
+        target.cast(math.floor(low) + 0.5)
+    check_options(rule, target, resolved)
+
+
+@dataclass(frozen=True)
+class _Course(Schedule):
+    """The values of a controller as a schedule, which is another one after each update."""
+
+    steering: Steering
+    key: str
+    controller: Controller
+
+    def __call__(self, t: float) -> float:
+        return self.controller.value(self.steering.standing[self.key].memory, "", t)
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        return self.controller.bounds

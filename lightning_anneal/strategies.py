@@ -8,11 +8,12 @@ from lightning_anneal.follow import Follow, read_follow
 from lightning_anneal.recipes import Recipe
 from lightning_anneal.schedule_settings import SCHEDULE_STRATEGIES, Settings, Strategy, strategy_of
 from lightning_anneal.triggers.reaction import Reaction
-from lightning_anneal.triggers.settings import TRIGGER_KEYS, read_reaction
+from lightning_anneal.triggers.settings import PLATEAU_KEYS, TRIGGER_KEYS, read_plateau, read_reaction
 
 _STRATEGIES: dict[str, Strategy] = {
     **SCHEDULE_STRATEGIES,
     "trigger_based": Strategy(read_reaction, TRIGGER_KEYS, ("trigger_source",)),
+    "on_plateau": Strategy(read_plateau, PLATEAU_KEYS, ()),
     **CONTROLLER_STRATEGIES,
     "follow": Strategy(read_follow, ("other", "scale", "power", "offset"), ("other",)),
 }

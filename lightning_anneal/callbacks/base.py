@@ -403,7 +403,8 @@ class RuleCallback(Callback):
 
         readings, means, known = agree(trainer.strategy, see)
         self._poll.warn_of_other_ranks(own, readings)
-        reactions.poll(readings)
+        for told in reactions.poll(readings):
+            rank_zero_warn(told)
         self._feed(means, self._engine.epoch, known)
 
     def _steer(self, trainer: Trainer, step: int) -> None:

@@ -81,7 +81,7 @@ def start_epoch(trainer: Trainer, engine: Engine, step: int, *, begins: bool) ->
         AnnealError: If the new batch size can't be, before it is in force.
     """
     if begins:
-        engine.reactions.begin_epoch()
+        engine.begin_epoch(trainer.current_epoch)
     if engine.batch_size is None:
         engine.start_epoch(trainer.current_epoch, step)
         return 1.0

@@ -149,16 +149,24 @@ class Poll:
                 if reading is not None:
                     readings[name] = reading
         self._recorded = _records(trainer)
-        absent = {
-            n: m
-            for n, m in self._metrics.items()
-            if n in self._bound and n not in readings and m not in trainer.callback_metrics
-        }
-        if absent and epoch_ended and trainer.is_global_zero and (self._validated or not trainer.enable_validation):
-            name, metric = next(iter(absent.items()))
-            known = suggestion(metric, trainer.callback_metrics)
-            raise AnnealError(f"{name}.monitor", f"no metric {quote(metric)} has been logged{known}")
+        if epoch_ended and trainer.is_global_zero and (self._validated or not trainer.enable_validation):
+            readings |= self._absent(trainer, set(self._bound) - set(readings))
         self._logged.looked()
+        return readings
+
+    def _absent(self, trainer: Trainer, names: set[str]) -> dict[str, Reading]:
+        """What a patient rule sees of a metric that isn't there.
+
+        Raises:
+            AnnealError: For a rule that isn't.
+        """
+        readings = {}
+        for name, metric in self._metrics.items():
+            if name in names and metric not in trainer.callback_metrics:
+                what = f"no metric {quote(metric)} has been logged{suggestion(metric, trainer.callback_metrics)}"
+                if not self._reactions[name].patient:
+                    raise AnnealError(f"{name}.monitor", what)
+                readings[name] = Reading(note=what, absent=True)
         return readings
 
     def warn_of_other_ranks(self, own: Mapping[str, Reading], agreed: Mapping[str, Reading]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from lightning_anneal.clock import Lengths
 from lightning_anneal.controllers import reach
@@ -153,5 +153,6 @@ class ConstraintRecipe(Steer):
             what = f"begins at {begin:g}, beyond the {key} {bound:g}; give start_value or another {key}"
             raise AnnealError(lengths.where, what)
         limit = build_aim(lengths, "limit", self.limit)
+        gains: dict[str, Any] = dict(self.gains)
         kind = (self.at_least, self.effect, self.method)
-        return Constraint(self.monitor, limit, begin, self.low, self.high, *kind, **self.gains)
+        return Constraint(self.monitor, limit, begin, self.low, self.high, *kind, **gains)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from lightning_anneal.clock import Length, Lengths
 from lightning_anneal.controllers.controller import Controller, Memory, Steer
+from lightning_anneal.errors import AnnealError
 from lightning_anneal.recipes import Recipe
 from lightning_anneal.schedules import Schedule
 
@@ -100,4 +101,6 @@ class GateRecipe(Steer):
     def build(self, lengths: Lengths, start: float | None) -> Gate:
         curve = self.schedule.build(lengths.within("schedule", lengths.whole), start)
         longest = None if self.max_wait is None else lengths("max_wait", self.max_wait)
+        if longest is not None and longest < 1:
+            raise AnnealError(f"{lengths.where}.max_wait", f"must be at least one {lengths.interval}, got {longest:g}")
         return Gate(curve, self.monitor, self.threshold, self.above, longest)

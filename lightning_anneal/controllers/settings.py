@@ -6,12 +6,15 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from lightning_anneal.checks import choice, not_negative, number, positive
+from lightning_anneal.clock import Length
 from lightning_anneal.controllers.constraint import ConstraintRecipe, Method
+from lightning_anneal.controllers.gate import GateRecipe
 from lightning_anneal.controllers.pi_control import Effect, PIControlRecipe
 from lightning_anneal.errors import AnnealError, quote
 from lightning_anneal.recipes import Ready, Recipe
-from lightning_anneal.schedule_settings import Settings, Strategy, read_recipe
+from lightning_anneal.schedule_settings import Settings, Strategy, as_mapping, known_keys, read_recipe
 from lightning_anneal.schedules import Constant, Schedule
+from lightning_anneal.triggers.settings import monitor_of
 
 _BOUNDS = ("min_value", "max_value")
 _STEERED = ("monitor", "effect", "start_value", *_BOUNDS)
@@ -19,22 +22,14 @@ _GAINS = {"geco": {"rate": 0.01, "momentum": 0.99}, "pi": {"ki": 0.01, "kp": 0.0
 
 
 def read_monitor(where: str, settings: Settings) -> str:
-    """The metric that is watched; given directly or, as for LR schedulers, inside ``scheduler_configs``.
+    """The metric that is watched.
 
     Raises:
         AnnealError: If it is missing, or given twice.
     """
-    nested = settings.get("scheduler_configs")
-    inside = nested.get("monitor") if isinstance(nested, Mapping) else None
-    given = [name for name in (settings.get("monitor"), inside) if name is not None]
-    if not given:
+    if (monitor := monitor_of(where, settings)) is None:
         raise AnnealError(f"{where}.monitor", f"missing; {str(settings['strategy']).lower()} needs it")
-    if len(set(map(str, given))) > 1:
-        what = f"{quote(given[0])} here and {quote(given[1])} in scheduler_configs; keep one"
-        raise AnnealError(f"{where}.monitor", what)
-    if not isinstance(given[0], str) or not given[0]:
-        raise AnnealError(f"{where}.monitor", f"must be the name of a metric, got {quote(given[0])}")
-    return given[0]
+    return monitor
 
 
 def read_aim(where: str, value: object) -> Recipe:
@@ -89,6 +84,27 @@ def _read_constraint(where: str, settings: Settings) -> ConstraintRecipe:
     )
 
 
+def _read_gate(where: str, settings: Settings) -> GateRecipe:
+    when = as_mapping(f"{where}.advance_when", settings["advance_when"])
+    known_keys(f"{where}.advance_when", when, ("monitor", "below", "above"))
+    monitor = when.get("monitor")
+    if not isinstance(monitor, str) or not monitor:
+        raise AnnealError(f"{where}.advance_when.monitor", f"must be the name of a metric, got {quote(monitor)}")
+    given = [key for key in ("below", "above") if when.get(key) is not None]
+    if len(given) != 1:
+        such_as = "" if given else ", such as {monitor: val_loss, below: 0.5}"
+        raise AnnealError(f"{where}.advance_when", f"must have one of below and above{such_as}")
+    inner = as_mapping(f"{where}.schedule", settings["schedule"])
+    wait = settings.get("max_wait")
+    return GateRecipe(
+        read_recipe(f"{where}.schedule", inner, ("strategy",)),
+        monitor,
+        number(f"{where}.advance_when.{given[0]}", when[given[0]]),
+        given[0] == "above",
+        None if wait is None else Length.parse(f"{where}.max_wait", wait),
+    )
+
+
 def _bounds(where: str, settings: Settings, low: float, high: float) -> tuple[float, float]:
     least, most = (
         number(f"{where}.{key}", _or(settings, key, default)) for key, default in zip(_BOUNDS, (low, high), strict=True)
@@ -127,5 +143,6 @@ CONTROLLER_STRATEGIES = {
     "constraint": Strategy(
         _read_constraint, (*_STEERED, "limit", "mode", "method", "rate", "ki", "kp", "momentum"), ("limit",)
     ),
+    "gated": Strategy(_read_gate, ("schedule", "advance_when", "max_wait"), ("schedule", "advance_when")),
 }
 """The strategies that steer themselves."""

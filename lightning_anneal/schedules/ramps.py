@@ -260,7 +260,8 @@ class Competence(Ramp):
     ``(start**power + (end**power - start**power) * t / duration) ** (1 / power)``. From ``c0`` to 1 it is the
     competence ``min(1, ((1 - c0**p) * t / T + c0**p) ** (1 / p))`` of Platanios et al., "Competence-based
     Curriculum Learning for Neural Machine Translation", NAACL 2019, there with ``p = 2`` and ``c0 = 0.01``: the share
-    of the data, from the easiest up, that a model is ready for. From one length to another it is that share of the longer one.
+    of the data, from the easiest up, that a model is ready for. From one length to another it is that share of the
+    longer one.
 
     Args:
         start: Value at ``t = 0``, not negative.

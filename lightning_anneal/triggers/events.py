@@ -120,6 +120,57 @@ class Stall:
 
 
 @dataclass(frozen=True)
+class Plateau:
+    """A metric that has not improved for more than `patience` polls in a row; then they are counted anew.
+
+    It fires where torch's ``ReduceLROnPlateau`` lowers a learning rate, with the same counts, but for a metric that is
+    not finite: here that is none.
+
+    Args:
+        patience: How many polls without an improvement are put up with.
+        maximize: Whether greater is better.
+        threshold: What an improvement has to exceed, as a share of the best metric or as it is.
+        relative: Whether it is a share.
+        cooldown: How many polls after a firing count for nothing.
+
+    Example:
+        >>> before, fires = Snapshot(), []
+        >>> for metric in (5.0, 4.0, 4.0, 4.5, 4.1, 4.2):
+        ...     now = Plateau(1, maximize=False, threshold=0.0, relative=True, cooldown=1).look(before, Reading(metric))
+        ...     fires.append(fired(before, now))
+        ...     before = now
+        >>> fires
+        [False, False, False, True, False, False]
+    """
+
+    patience: int
+    maximize: bool
+    threshold: float
+    relative: bool
+    cooldown: int
+
+    def look(self, before: Snapshot, reading: Reading) -> Snapshot:
+        if not math.isfinite(reading.value):
+            return before
+        better = before.best is None or self._better(reading.value, before.best)
+        best = reading.value if better else before.best
+        bad = 0 if better or before.rest else before.bad + 1
+        if bad > self.patience:
+            return replace(before, level=before.level + 1, best=best, bad=0, rest=self.cooldown)
+        return replace(before, best=best, bad=bad, rest=max(before.rest - 1, 0))
+
+    def tell(self, before: Snapshot, now: Snapshot, reading: Reading) -> str:
+        polls = "poll" if before.bad == 0 else "polls"
+        return f"{reading.note} no better than {now.best:g} for {before.bad + 1} {polls}".strip()
+
+    def _better(self, value: float, best: float) -> bool:
+        # As torch has it: a share of the best metric, whose sign makes the margin point the other way.
+        if self.maximize:
+            return value > (best * (1 + self.threshold) if self.relative else best + self.threshold)
+        return value < (best * (1 - self.threshold) if self.relative else best - self.threshold)
+
+
+@dataclass(frozen=True)
 class Drop:
     """A learning rate that fell; or, in a loop of one's own, a condition (or a count of drops) that rises.
 

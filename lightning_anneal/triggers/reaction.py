@@ -24,6 +24,7 @@ class Progress:
         peak: The count of a stopper whose stop was taken back since the last poll.
         applied: How many of the firings are in force, where that waits for an epoch to begin: of a batch size.
         seen: The last snapshot; ``None`` before the first poll.
+        missed: How often a patient reaction had nothing it could go by.
     """
 
     firings: int = 0
@@ -31,17 +32,14 @@ class Progress:
     peak: int | None = None
     applied: int = 0
     seen: Snapshot | None = None
+    missed: int = 0
 
     def plain(self) -> dict[str, Any]:
         """As plain values, for a checkpoint."""
         seen = None if self.seen is None else self.seen.plain()
-        return {
-            "firings": self.firings,
-            "applied": self.applied,
-            "rest": self.rest,
-            "peak": self.peak,
-            "seen": seen,
-        }
+        counts = {"firings": self.firings, "applied": self.applied, "rest": self.rest}
+        missed = {"missed": self.missed} if self.missed else {}
+        return {**counts, "peak": self.peak, "seen": seen, **missed}
 
     @classmethod
     def of(cls, where: str, plain: Mapping[str, Any]) -> Progress:
@@ -49,7 +47,8 @@ class Progress:
         seen = None if plain["seen"] is None else Snapshot.of(where, plain["seen"])
         peak = None if plain["peak"] is None else count(where, plain["peak"], least=0)
         counts = {key: count(where, plain[key], least=0) for key in ("firings", "applied", "rest")}
-        return cls(**counts, peak=peak, seen=seen)
+        missed = count(where, plain.get("missed", 0), least=0)
+        return cls(**counts, peak=peak, seen=seen, missed=missed)
 
 
 @dataclass(frozen=True)
@@ -63,6 +62,7 @@ class Reaction:
         cooldown: How many polls after a firing can't fire.
         monitor: The metric, or that of the EarlyStopping or plateau scheduler which is meant.
         extend_training: Whether a stop is taken back while there are values left.
+        patient: Whether it waits for a metric that is not there, or not finite, with one warning.
     """
 
     source: str
@@ -71,6 +71,7 @@ class Reaction:
     cooldown: int = 0
     monitor: str | None = None
     extend_training: bool = False
+    patient: bool = False
 
     @property
     def watches(self) -> str:

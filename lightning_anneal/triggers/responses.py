@@ -120,6 +120,7 @@ class Multiply:
         factor: The factor.
         low: The least value.
         high: The greatest value.
+        key: What the factor is called in a config, for errors.
 
     Example:
         >>> [Multiply(0.5, low=0.3).value(n, 1.0) for n in range(4)]
@@ -129,6 +130,7 @@ class Multiply:
     factor: float
     low: float = -math.inf
     high: float = math.inf
+    key: str = "multiply"
 
     @property
     def kind(self) -> type:
@@ -160,13 +162,65 @@ class Multiply:
             AnnealError: If it is one.
         """
         if start == 0:
-            raise AnnealError(f"{where}.multiply", "the value found is 0, and stays so; give values")
-        key, bound = ("min_value", self.low) if start < self.low else ("max_value", self.high)
-        if not self.low <= start <= self.high:
-            raise AnnealError(f"{where}.{key}", f"the value found, {start:g}, is beyond {bound:g} already")
+            raise AnnealError(f"{where}.{self.key}", f"the value found is 0, and stays so; give {self._instead}")
+        _check_within(where, start, self.low, self.high)
+
+    @property
+    def _instead(self) -> str:
+        return "values" if self.key == "multiply" else "step"
 
     def _power(self, firings: int) -> float:
         try:
             return float(self.factor**firings)
         except OverflowError:
             return math.inf
+
+
+@dataclass(frozen=True)
+class Add:
+    """The value found and `step` for each firing, never beyond the bounds: ``start + step * n``.
+
+    Args:
+        step: What is added at each firing.
+        low: The least value.
+        high: The greatest value.
+
+    Example:
+        >>> [Add(0.5, high=1.2).value(n, 0.0) for n in range(4)]
+        [0.0, 0.5, 1.0, 1.2]
+    """
+
+    step: float
+    low: float = -math.inf
+    high: float = math.inf
+
+    @property
+    def kind(self) -> type:
+        return float
+
+    @property
+    def needs_start(self) -> bool:
+        return True
+
+    def value(self, firings: int, start: Value) -> Value:
+        return start if firings == 0 else min(max(float(start) + self.step * firings, self.low), self.high)
+
+    def has_next(self, firings: int, start: Value) -> bool:
+        return self.value(firings + 1, start) != self.value(firings, start)
+
+    def to_come(self, start: Value) -> tuple[Value, ...]:
+        return float(start), min(max(math.copysign(math.inf, self.step), self.low), self.high)
+
+    def check(self, where: str, start: float) -> None:
+        """Refuse a start beyond the bounds.
+
+        Raises:
+            AnnealError: If it is one.
+        """
+        _check_within(where, start, self.low, self.high)
+
+
+def _check_within(where: str, start: float, low: float, high: float) -> None:
+    if not low <= start <= high:
+        key, bound = ("min_value", low) if start < low else ("max_value", high)
+        raise AnnealError(f"{where}.{key}", f"the value found, {start:g}, is beyond {bound:g} already")

@@ -6,11 +6,11 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from lightning_anneal.checks import Value, choice, flag, number, positive
+from lightning_anneal.checks import Value, choice, flag, not_negative, number, positive
 from lightning_anneal.errors import AnnealError, quote
-from lightning_anneal.triggers.events import Drop, Rise, Stall, Threshold, Trigger
+from lightning_anneal.triggers.events import Drop, Plateau, Rise, Stall, Threshold, Trigger
 from lightning_anneal.triggers.reaction import Reaction
-from lightning_anneal.triggers.responses import Multiply, NextOf, Response
+from lightning_anneal.triggers.responses import Add, Multiply, NextOf, Response
 
 Settings = Mapping[str, Any]
 
@@ -79,7 +79,66 @@ def read_reaction(where: str, settings: Settings) -> Reaction:
     if extend and cooldown:
         raise AnnealError(f"{where}.cooldown", "doesn't go with extend_training: the patience has to run out anew")
     trigger, response = make(where, settings), _read_response(where, settings)
-    return Reaction(source, trigger, response, cooldown, _monitor(where, settings), extend)
+    return Reaction(source, trigger, response, cooldown, monitor_of(where, settings), extend)
+
+
+PLATEAU_KEYS = (
+    *("monitor", "mode", "factor", "step", "patience", "cooldown", "threshold", "threshold_mode"),
+    *_MULTIPLY_KEYS,
+)
+"""Every key that an ``on_plateau`` parameter can have, apart from those of every parameter."""
+
+
+def read_plateau(where: str, settings: Settings) -> Reaction:
+    """The reaction that settings of ``on_plateau`` describe: what ReduceLROnPlateau does to a learning rate.
+
+    Raises:
+        AnnealError: For a key that is missing or wrong.
+
+    Example:
+        >>> settings = {"strategy": "on_plateau", "monitor": "val_loss", "factor": 0.5}
+        >>> read_plateau("temperature", settings).response.value(2, 1.0)
+        0.25
+    """
+    if (monitor := monitor_of(where, settings)) is None:
+        raise AnnealError(f"{where}.monitor", "missing; on_plateau needs it")
+    factor, step = settings.get("factor"), settings.get("step")
+    if (factor is None) == (step is None):
+        what = "missing; give factor, or step" if step is None else "give factor or step, not both"
+        raise AnnealError(f"{where}.factor", what)
+    low, high = _bounds(where, settings)
+    response: Response
+    if factor is None:
+        response = Add(number(f"{where}.step", step), low, high)
+        if response.step == 0:
+            raise AnnealError(f"{where}.step", "must not be 0, which changes nothing")
+    else:
+        response = Multiply(_factor(f"{where}.factor", factor), low, high, key="factor")
+    trigger = Plateau(
+        _polls(f"{where}.patience", _or(settings, "patience", 10), least=0),
+        choice(f"{where}.mode", _or(settings, "mode", "min"), ("min", "max")) == "max",
+        not_negative(f"{where}.threshold", _or(settings, "threshold", 1e-4)),
+        choice(f"{where}.threshold_mode", _or(settings, "threshold_mode", "rel"), ("rel", "abs")) == "rel",
+        _polls(f"{where}.cooldown", _or(settings, "cooldown", 0), least=0),
+    )
+    return Reaction("on_plateau", trigger, response, monitor=monitor, patient=True)
+
+
+def _bounds(where: str, settings: Settings) -> tuple[float, float]:
+    low, high = (
+        edge if settings.get(key) is None else number(f"{where}.{key}", settings[key])
+        for key, edge in zip(_MULTIPLY_KEYS, (-math.inf, math.inf), strict=True)
+    )
+    if low > high:
+        raise AnnealError(f"{where}.min_value", f"must not be above max_value, got {low:g} and {high:g}")
+    return low, high
+
+
+def _factor(where: str, value: object) -> float:
+    factor = positive(where, value)
+    if factor == 1:
+        raise AnnealError(where, "must not be 1, which changes nothing")
+    return factor
 
 
 def _read_response(where: str, settings: Settings) -> Response:
@@ -91,15 +150,7 @@ def _read_response(where: str, settings: Settings) -> Response:
     for key in _given(settings, others):
         raise AnnealError(f"{where}.{key}", f"doesn't go with {has}")
     if values is None:
-        low, high = (
-            edge if settings.get(key) is None else number(f"{where}.{key}", settings[key])
-            for key, edge in zip(_MULTIPLY_KEYS, (-math.inf, math.inf), strict=True)
-        )
-        if low > high:
-            raise AnnealError(f"{where}.min_value", f"must not be above max_value, got {low:g} and {high:g}")
-        if positive(f"{where}.multiply", factor) == 1:
-            raise AnnealError(f"{where}.multiply", "must not be 1, which changes nothing")
-        return Multiply(positive(f"{where}.multiply", factor), low, high)
+        return Multiply(_factor(f"{where}.multiply", factor), *_bounds(where, settings))
     if not isinstance(values, list) or not values:
         raise AnnealError(f"{where}.values", f"must be a list of at least one value, got {quote(values)}")
     read = tuple(_value(f"{where}.values.{i}", value) for i, value in enumerate(values))
@@ -136,8 +187,16 @@ def _polls(where: str, value: object, least: int) -> int:
     return int(polls)
 
 
-def _monitor(where: str, settings: Settings) -> str | None:
-    """Given directly or, as for LR schedulers, inside ``scheduler_configs``."""
+def monitor_of(where: str, settings: Settings) -> str | None:
+    """The metric that settings name, directly or, as for LR schedulers, inside ``scheduler_configs``.
+
+    Raises:
+        AnnealError: If it is given twice, or is no name.
+
+    Example:
+        >>> monitor_of("beta", {"scheduler_configs": {"monitor": "val_loss"}})
+        'val_loss'
+    """
     nested = settings.get("scheduler_configs")
     inside = nested.get("monitor") if isinstance(nested, Mapping) else None
     given = [name for name in (settings.get("monitor"), inside) if name is not None]
@@ -152,7 +211,7 @@ def _monitor(where: str, settings: Settings) -> str | None:
 
 def _needs(where: str, settings: Settings, *keys: str) -> None:
     for key in keys:
-        given = _monitor(where, settings) if key == "monitor" else settings.get(key)
+        given = monitor_of(where, settings) if key == "monitor" else settings.get(key)
         if given is None:
             raise AnnealError(f"{where}.{key}", f"missing; {str(settings['trigger_source']).lower()} needs it")
 

@@ -20,6 +20,7 @@ class Reading:
         recorded: The rates of the same groups that LearningRateMonitor has recorded since the last poll, if it has.
         note: What a person wants to know of it, such as ``"3 of 6"``.
         earlier: What was to be seen since the last poll and is gone, such as a count before a stop was taken back.
+        absent: Whether there was nothing to be seen, of which `note` says what.
     """
 
     value: float = 0.0
@@ -27,6 +28,7 @@ class Reading:
     recorded: tuple[float, ...] = ()
     note: str = ""
     earlier: Reading | None = None
+    absent: bool = False
 
 
 @dataclass(frozen=True)
@@ -38,12 +40,14 @@ class Snapshot:
         best: The best metric so far.
         bad: Polls since then.
         rates: The learning rates at the last poll.
+        rest: Polls of a cooldown that are still to pass.
     """
 
     level: float = 0.0
     best: float | None = None
     bad: int = 0
     rates: tuple[float, ...] = ()
+    rest: int = 0
 
     def plain(self) -> dict[str, Any]:
         """As plain values, for a checkpoint.
@@ -52,7 +56,8 @@ class Snapshot:
             >>> Snapshot(level=2.0).plain()
             {'level': 2.0, 'best': None, 'bad': 0, 'rates': []}
         """
-        return {"level": self.level, "best": self.best, "bad": self.bad, "rates": list(self.rates)}
+        rest = {"rest": self.rest} if self.rest else {}
+        return {"level": self.level, "best": self.best, "bad": self.bad, "rates": list(self.rates), **rest}
 
     @classmethod
     def of(cls, where: str, plain: Mapping[str, Any]) -> Snapshot:
@@ -63,6 +68,7 @@ class Snapshot:
             None if best is None else number(f"{where}.best", best),
             int(plain["bad"]),
             tuple(number(f"{where}.rates", rate) for rate in plain["rates"]),
+            int(plain.get("rest", 0)),
         )
 
 
