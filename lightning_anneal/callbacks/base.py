@@ -86,7 +86,7 @@ class RuleCallback(Callback):
         self._prog_bar = _names("prog_bar", prog_bar, [rule.name for rule in self._engine.rules])
         self._forget()
         if self.prune_hooks:
-            prune_unused_hooks(self, () if self._measures else ("on_train_batch_end",))
+            prune_unused_hooks(self, () if self._measures else (RuleCallback.on_train_batch_end,))
 
     def _forget(self) -> None:
         self._engine.forget()
