@@ -1,0 +1,1 @@
+"""Phases of a run: many parameters moved at once, by time or by trigger."""
