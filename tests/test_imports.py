@@ -24,6 +24,7 @@ HEAVY = ("torch", "lightning", "omegaconf", "matplotlib", "numpy")
         "import lightning_anneal.schedules",
         "from lightning_anneal.config import read_rules; read_rules({'b': {'strategy': 'linear', 'end_value': 1}})",
         "from lightning_anneal import AnnealError",
+        "from lightning_anneal.controllers.balancing_settings import read_balancing",
     ],
 )
 def test_schedules_and_config_load_nothing_heavy(code: str) -> None:
@@ -50,6 +51,7 @@ LAYERS = {
     "errors": set(),
     "checks": {"errors"},
     "clock": {"errors", "checks"},
+    "controllers": {"errors", "checks", "clock"},
     "drawing": {"errors", "checks"},
     "schedules": {"errors", "checks", "drawing"},
     "triggers": {"errors", "checks"},
@@ -95,6 +97,7 @@ LAYERS = {
         *("targets", "triggers"),
     },
     "manager": {"errors", "checks", "clock", "config", "engine", "horizons", "targets", "triggers"},
+    "uncertainty": {"errors", "checks"},
     "sync": {"errors"},
     "report": {"checks", "lightnings"},
     "tensorboard": {"drawing", "lightnings"},
@@ -137,7 +140,7 @@ LAYERS = {
         "terminal",
     },
     "cli": {"checking", "errors", "history", "lightning_cli", "preview", "search", "terminal"},
-    "__init__": {"errors", "schedules", "manager", "callbacks", "optim", "search", "to_config"},
+    "__init__": {"errors", "schedules", "manager", "callbacks", "optim", "search", "to_config", "uncertainty"},
 }
 
 
