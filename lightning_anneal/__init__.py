@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     )
     from lightning_anneal.search.hyper_param_search import HyperParamSearch
     from lightning_anneal.to_config import as_settings
+    from lightning_anneal.uncertainty import UncertaintyWeights
 else:
     # Hidden from type checkers, which would take any name for a public one.
     _SCHEDULES = "lightning_anneal.schedules"
@@ -57,6 +58,7 @@ else:
         "LinearWarmupCosineAnnealingLR": "lightning_anneal.optim.schedules",
         "OptimConfig": "lightning_anneal.optim.settings",
         "OptimizerWatchCallback": "lightning_anneal.callbacks.optimizer_watch",
+        "UncertaintyWeights": "lightning_anneal.uncertainty",
         "as_settings": "lightning_anneal.to_config",
         "build_lr_scheduler": "lightning_anneal.optim.schedulers",
         "build_optimizer": "lightning_anneal.optim.optimizers",
@@ -124,6 +126,7 @@ __all__ = [
     "Saturating",
     "Sequence",
     "Sigmoid",
+    "UncertaintyWeights",
     "WarmRestart",
     "WarmRestartBetaScheduler",
     "as_settings",

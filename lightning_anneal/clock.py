@@ -113,6 +113,7 @@ class Lengths:
         prefix: In front of the keys of a part of the rule.
         whole: What a length that was left out stands for; ``None`` for the run minus one, so that the last epoch
             (or step) trains at the end value.
+        open_end: Whether no length can be left out, because an event ends the stretch.
     """
 
     where: str
@@ -122,6 +123,7 @@ class Lengths:
     asked: dict[str, float] = field(default_factory=dict)
     prefix: str = ""
     whole: float | None = None
+    open_end: bool = False
 
     def within(self, key: str, whole: float | None) -> Lengths:
         """The lengths of a part of this rule: keys get a prefix, and ``whole`` replaces the run."""
@@ -138,6 +140,8 @@ class Lengths:
             6.0
         """
         full = self.prefix + key
+        if length is None and self.open_end:
+            raise AnnealError(f"{self.where}.{full}", "missing; a trigger ends the phase, so its length isn't known")
         # With the length as it was written: one that is changed before a resume is looked up anew.
         kept = full if length is None else f"{full}={length}"
         if length is not None and length.unit in ("", "ep" if self.interval == "epoch" else "st"):

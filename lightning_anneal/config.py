@@ -13,8 +13,11 @@ from typing import Any, cast
 
 from lightning_anneal.checks import choice, count, flag, number
 from lightning_anneal.clock import Interval
+from lightning_anneal.controllers.controller import Steer
 from lightning_anneal.errors import AnnealError, quote
 from lightning_anneal.follow import Follow, in_order
+from lightning_anneal.phase_settings import read_phases
+from lightning_anneal.phases import Plan
 from lightning_anneal.recipes import Ready
 from lightning_anneal.rules import Rule
 from lightning_anneal.schedule_settings import Settings, as_mapping, known_keys
@@ -63,6 +66,41 @@ def read_rules(params: object, where: str = "annealing_params") -> tuple[Rule, .
             interval: Interval = "step" if other is None else other.interval
             rules[name] = replace(rules[name], interval="epoch" if rules[name].sizes_batches else interval)
     return tuple(rules.values())
+
+
+def read_settings(params: object, phases: object) -> tuple[tuple[Rule, ...], Plan]:
+    """The rules of ``annealing_params`` and of ``phases``, and the plan of the latter.
+
+    Args:
+        params: As for `read_rules`; ``None`` for none.
+        phases: A list of phases; ``None`` for none.
+
+    Raises:
+        AnnealError: For the first thing that is wrong with them.
+
+    Example:
+        >>> rules, plan = read_settings(None, [{"name": "warm", "until": "10ep", "set": {"beta": 0}}, {"name": "main"}])
+        >>> rules[0].name, plan.names
+        ('beta', ['warm', 'main'])
+    """
+    rules = () if params is None else read_rules(params)
+    if phases is None:
+        return rules, Plan()
+    plan, moved = read_phases(plain("phases", phases), [rule.name for rule in rules], _read_in_phase)
+    return (*rules, *moved), plan
+
+
+def _read_in_phase(where: str, name: str, settings: object) -> Rule:
+    """A rule of a phase, whose values come from a schedule."""
+    try:
+        rule = _read_rule(name, settings)
+    except AnnealError as error:
+        raise AnnealError(f"{where}.{error.where}", error.what) from None
+    if isinstance(rule.source, Reaction | Steer | Follow):
+        strategy = as_mapping(name, settings)["strategy"]
+        what = f"{str(strategy).lower()} can't be in a phase, only a schedule; keep it in annealing_params"
+        raise AnnealError(f"{where}.{name}.strategy", what)
+    return rule
 
 
 def default_rules() -> tuple[Rule, ...]:

@@ -18,6 +18,8 @@ from lightning_anneal.follow import Follow
 from lightning_anneal.following import FollowingLine, build_following
 from lightning_anneal.horizons import follow, planned
 from lightning_anneal.lines import Line, build_lines
+from lightning_anneal.phases import Phase, Phased, Plan
+from lightning_anneal.phasing import Phasing, build_phased, tried
 from lightning_anneal.reactions import ReactingLine, Reactions
 from lightning_anneal.rules import Rule
 from lightning_anneal.schedules import Schedule
@@ -28,6 +30,7 @@ from lightning_anneal.targets.path import parse_path
 from lightning_anneal.targets.resolve import Resolved, Roots, has_it, home_of, resolve
 from lightning_anneal.targets.target import Target
 from lightning_anneal.triggers.reaction import Reaction
+from lightning_anneal.triggers.signals import Reading
 
 AnyLine = Line | ReactingLine | SteeredLine | FollowingLine
 
@@ -37,13 +40,15 @@ class Engine:
 
     Args:
         rules: The rules.
+        plan: The phases that some of them belong to.
 
     Raises:
         AnnealError: For an ``eval_value`` on what no evaluation sees.
     """
 
-    def __init__(self, rules: Iterable[Rule]) -> None:
+    def __init__(self, rules: Iterable[Rule], plan: Plan | None = None) -> None:
         self.rules = tuple(rules)
+        self.plan = Plan() if plan is None else plan
         for rule in self.rules:
             home = home_of(rule, parse_path(rule.name, rule.path))
             if rule.eval_value is not None and home != "model":
@@ -57,7 +62,8 @@ class Engine:
         self.step_in_force = 0
         self.found: Found = {}
         self.run: dict[str, float | None] = {}
-        self.reactions = Reactions(self.rules)
+        self.phasing = Phasing(self.plan)
+        self.reactions = Reactions(self.rules, self.plan.watchers)
         self.steering = Steering(self.rules)
         self._resolved: dict[str, Resolved] = {}
         self._roots = Roots()
@@ -105,6 +111,7 @@ class Engine:
         found = dict(self.found)
         self.run = self.run or planned(horizon)
         counted = replace(horizon, steps_per_epoch=lambda: self._steps_per_epoch(horizon))
+        self.phasing.find_lengths(counted)
         for rule in self.rules:
             if rule.name not in self._resolved:
                 continue
@@ -116,7 +123,12 @@ class Engine:
                 starts = found[rule.name]["start"]
             else:
                 found[rule.name] = {"start": starts, "lengths": {}}
-            if not isinstance(rule.source, Reaction | Follow):
+            if isinstance(rule.source, Phased):
+                lengths = Lengths(rule.name, rule.interval, counted, dict(found[rule.name]["lengths"]))
+                for _ in tried(rule.source, lengths, float(starts[0]), self.phasing):
+                    pass
+                found[rule.name] = {"start": starts, "lengths": lengths.found}
+            elif not isinstance(rule.source, Reaction | Follow):
                 lengths = Lengths(rule.name, rule.interval, counted, dict(found[rule.name]["lengths"]))
                 rule.source.build(lengths, float(starts[0]) if rule.source.needs_start else None)
                 found[rule.name] = {"start": starts, "lengths": lengths.found}
@@ -144,7 +156,10 @@ class Engine:
         Raises:
             AnnealError: If it is another, and the policy is ``"error"``.
         """
+        before = self.run
         self.found, self.run, told = follow(self.found, self.run, horizon, policy)
+        if self.run != before:
+            self.phasing.lengths = {}
         return told
 
     def build(self, horizon: Horizon) -> None:
@@ -163,6 +178,10 @@ class Engine:
         for told in self.steering.build(self._resolved, self.found, horizon):
             warnings.warn(told, stacklevel=2)
         self._lines += self.steering.moving
+        for rule in self.rules:
+            if isinstance(rule.source, Phased) and rule.name in self._resolved and rule.name in self.found:
+                own = (self._resolved[rule.name], self.found[rule.name])
+                self._lines += build_phased(rule, *own, horizon, self.phasing)
         self._following = build_following(self.rules, self._resolved, self._roots, self._followed)
 
     def make_tensors(self, device: torch.device) -> None:
@@ -317,6 +336,47 @@ class Engine:
         self.reactions.begin_epoch()
         self.steering.begin_epoch(epoch)
 
+    def poll(self, readings: Mapping[str, Reading]) -> list[str]:
+        """Let the triggers look that have a reading; of those that end a phase, that of the running one.
+
+        Returns:
+            What to warn of.
+        """
+        waiting = set(self.plan.watchers) - ({self.phasing.running.watcher} if self.plan else set())
+        return self.reactions.poll({name: reading for name, reading in readings.items() if name not in waiting})
+
+    def advance_phases(self, epoch: int, step: int, readings: Mapping[str, Reading], *, within: bool) -> bool:
+        """Go on to the next phase if the running one is over. Writes nothing.
+
+        Args:
+            epoch: The epoch.
+            step: The optimizer step that is about to begin.
+            readings: What was seen last.
+            within: Whether the epoch was running already.
+
+        Returns:
+            Whether another phase has begun.
+        """
+
+        def fired(phase: Phase) -> str:
+            return self.reactions.event(phase.watcher) if phase.trigger is not None else ""
+
+        began = False
+        for turn in self.phasing.advance(epoch, step, within=within, fired=fired) if self.plan else ():
+            began, phase = True, self.phasing.running
+            if phase.trigger is not None:
+                self.reactions.watch_anew(phase.watcher, readings.get(phase.watcher))
+            self.reactions.enter_phase(self.phasing.index)
+            self.on_change(Change(epoch, step, "phase", turn.old, turn.new, turn.why))
+        return began
+
+    def enter_phase(self, epoch: int, step: int) -> None:
+        """Put in force what a phase that has begun within an epoch says; but for a batch size, which waits."""
+        self.epoch = epoch
+        intervals: tuple[Interval, ...] = ("epoch", "step")
+        for interval in intervals:
+            self._apply(interval, step, only=lambda line: not line.rule.sizes_batches)
+
     def write_batch_size(self, *, tell: bool = True) -> bool:
         """Put the batch size of the epoch in force, before anything else; and say whether it is another one."""
         size, before = self.batch_size, self.batch_size_now
@@ -425,7 +485,9 @@ class Engine:
         """Where the run stands and what was found at its start, as plain values; no value that a rule gives."""
         answers = (self.reactions.plain(), self.steering.plain())
         followed = {line.target.name: float(line.other.read()) for line in self._following} or self._followed
-        return State(self.epoch, self.step_in_force, self.found, self._places, *answers, self.run, followed).plain()
+        phases = self.phasing.plain() if self.plan else {}
+        place = (self.epoch, self.step_in_force, self.found, self._places)
+        return State(*place, *answers, self.run, followed, phases).plain()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over where a saved run stood. Writes nothing.
@@ -438,6 +500,8 @@ class Engine:
             self.reactions.load_plain(saved.triggers)
             self.steering.load_plain(saved.steered)
             self._followed = saved.followed
+            if saved.phases and self.plan:
+                self.phasing.load_plain(saved.phases)
         except DAMAGE as error:
             raise damaged(error) from None
         self.found = {**{k: v for k, v in self.found.items() if self.bound}, **saved.found}

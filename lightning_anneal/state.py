@@ -61,6 +61,7 @@ class State:
         triggers: How far each reaction has come, as plain values.
         steered: How far each controller has come, as plain values.
         run: The length of the run, by ``max_epochs`` and ``max_steps``, that lengths in per cent were found with.
+        phases: Where the phases began, as plain values.
         followed: By parameter that follows another: what that one was. An evaluation has no optimizer to read.
     """
 
@@ -72,6 +73,7 @@ class State:
     steered: dict[str, Any] = field(default_factory=dict)
     run: dict[str, float | None] = field(default_factory=dict)
     followed: dict[str, float] = field(default_factory=dict)
+    phases: dict[str, Any] = field(default_factory=dict)
 
     def plain(self) -> dict[str, Any]:
         """As plain values, independent of what the run goes on to change."""
@@ -91,6 +93,8 @@ class State:
             state["steered"] = self.steered
         if self.followed:
             state["followed"] = dict(self.followed)
+        if self.phases:
+            state["phases"] = self.phases
         return state
 
 
@@ -115,7 +119,7 @@ def read_state(state: object, places: Mapping[str, Place]) -> State:
         # Version 1 had no triggers.
         triggers, steered = (dict(state.get(key, {})) for key in ("triggers", "steered"))
         followed = {str(k): number(f"checkpoint.{k}", v) for k, v in state.get("followed", {}).items()}
-        saved = State(epoch, step, found, places, triggers, steered, run, followed)
+        saved = State(epoch, step, found, places, triggers, steered, run, followed, dict(state.get("phases", {})))
     except DAMAGE as error:
         raise damaged(error) from None
     added, dropped = [n for n in places if n not in found], [n for n in found if n not in places]

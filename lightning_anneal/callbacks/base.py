@@ -41,6 +41,7 @@ from lightning_anneal.engine import Engine
 from lightning_anneal.errors import AnnealError, quote, suggestion
 from lightning_anneal.horizons import HORIZON_POLICIES
 from lightning_anneal.lightnings import Callback, EarlyStopping, LearningRateMonitor, LightningModule, Trainer
+from lightning_anneal.phases import Plan
 from lightning_anneal.rules import Rule
 from lightning_anneal.run_length import horizon_of
 from lightning_anneal.steering import Means
@@ -61,6 +62,7 @@ class RuleCallback(Callback):
         name: Tells two callbacks of one class apart, in checkpoints and errors.
         prog_bar: Parameters that stand in the progress bar.
         on_horizon_change: What becomes of lengths in per cent when a run is resumed with another length.
+        plan: The phases that some of the rules belong to.
     """
 
     prune_hooks = True
@@ -70,10 +72,15 @@ class RuleCallback(Callback):
     """Whether TensorBoard gets a picture of the schedules and a layout of charts; set it to False on a subclass."""
 
     def __init__(
-        self, rules: Iterable[Rule], name: str | None, prog_bar: Sequence[str], on_horizon_change: str = "keep"
+        self,
+        rules: Iterable[Rule],
+        name: str | None,
+        prog_bar: Sequence[str],
+        on_horizon_change: str = "keep",
+        plan: Plan | None = None,
     ) -> None:
-        self._engine = Engine(rules)
-        self._poll = Poll(self._engine.rules)
+        self._engine = Engine(rules, plan)
+        self._poll = Poll(self._engine.rules, self._engine.plan.watchers)
         self._measures = Measures(self._engine.steering)
         self._stops = StopTaker()
         self._recompiles = RecompileWatch(rank_zero_warn)
@@ -98,6 +105,7 @@ class RuleCallback(Callback):
         self._steps = StepCount()
         self._fit_state: dict[str, Any] | None = None
         self._next_due = math.inf
+        self._next_phase = math.inf
         self._has_state = False
         self._groups: list[int] = []
         self._step_names: frozenset[str] = frozenset()
@@ -114,6 +122,11 @@ class RuleCallback(Callback):
     def values(self) -> dict[str, Value]:
         """The values now in force, by parameter; after a fit, the last ones."""
         return self._engine.values
+
+    @property
+    def phase(self) -> str | None:
+        """The name of the running phase; ``None`` where there are no phases."""
+        return self._engine.phasing.running.name if self._engine.plan else None
 
     @property
     def changes(self) -> list[Change]:
@@ -250,7 +263,7 @@ class RuleCallback(Callback):
             # Resumed from a checkpoint that knows nothing of this callback.
             steps.done = trainer.global_step // max(1, len(trainer.optimizers))
         if trainer.is_global_zero:
-            names = [*(target.name for target in engine.targets), *scaled_names(trainer, engine)]
+            names = [*(target.name for target in engine.targets), *scaled_names(trainer, engine), "phase"]
             folder = report.log_folder(trainer)
             anew = (
                 first
@@ -270,6 +283,7 @@ class RuleCallback(Callback):
             # As it was when the checkpoint was written; the next step begins, and is told of, with its batch.
             engine.go_to_step(engine.step_in_force, tell=False)
         self._next_due = steps.done if self._step_names else math.inf
+        self._next_phase = engine.phasing.next_step
         if self._measures:
             self._measures.begin(trainer, pl_module.device, steps.done)
         steps.begin(trainer, automatic=pl_module.automatic_optimization)
@@ -281,9 +295,12 @@ class RuleCallback(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._find_new_groups(trainer, pl_module)
-        if self._poll.pending:
-            self._look(trainer, epoch_ended=True)
-        self._begin_epoch(trainer, self._steps.count(trainer), begins=True)
+        readings = self._look(trainer, epoch_ended=True) if self._poll.pending else {}
+        step = self._steps.count(trainer)
+        self._engine.advance_phases(trainer.current_epoch, step, readings, within=False)
+        self._next_phase = self._engine.phasing.next_step
+        self._begin_epoch(trainer, step, begins=True)
+        report.log_values(trainer, self._phase_tagged(), report.batch_step(trainer))
         self._at_epoch_start(trainer, report.batch_step(trainer))
         self._show(trainer)
 
@@ -301,6 +318,8 @@ class RuleCallback(Callback):
                 self._engine.apply_answers(steps.done)
         if self._watching and self._poll.due:
             self._look_within_epoch(trainer)
+        if steps.done >= self._next_phase:
+            self._turn_phase(trainer, {})
         if steps.done >= self._next_due and (moved or not steps.automatic):
             self._log_step_if_due(trainer)
 
@@ -391,7 +410,7 @@ class RuleCallback(Callback):
         self._audit.add(change)
         say(change)
 
-    def _look(self, trainer: Trainer, *, epoch_ended: bool) -> None:
+    def _look(self, trainer: Trainer, *, epoch_ended: bool) -> dict[str, Reading]:
         """Let triggers and controllers look at the run; rank 0 says what there is to be seen."""
         reactions = self._engine.reactions
         own: dict[str, Reading] = {}
@@ -403,9 +422,10 @@ class RuleCallback(Callback):
 
         readings, means, known = agree(trainer.strategy, see)
         self._poll.warn_of_other_ranks(own, readings)
-        for told in reactions.poll(readings):
+        for told in self._engine.poll(readings):
             rank_zero_warn(told)
-        self._feed(means, self._engine.epoch, known)
+        self._feed(means, known)
+        return readings
 
     def _steer(self, trainer: Trainer, step: int) -> None:
         """Let the controllers by step have their turn, before the values of this step are put in force."""
@@ -414,17 +434,33 @@ class RuleCallback(Callback):
             return self._measures.read_step(trainer, step), self._measures.known(trainer)
 
         means, known = agree(trainer.strategy, see)
-        self._feed(means, self._engine.step_in_force, known)
+        self._feed(means, known)
         self._measures.plan(step)
 
-    def _feed(self, means: Mapping[str, Means], t: float, known: Iterable[str]) -> None:
+    def _feed(self, means: Mapping[str, Means], known: Iterable[str]) -> None:
+        engine = self._engine
         for key, seen in means.items():
-            for told in self._engine.steering.feed(key, seen, t, known):
+            by_step = engine.steering.rules[key][0].interval == "step"
+            # What was measured was measured in what is in force still.
+            for told in engine.steering.feed(key, seen, engine.step_in_force if by_step else engine.epoch, known):
                 rank_zero_warn(told)
+
+    def _turn_phase(self, trainer: Trainer, readings: Mapping[str, Reading]) -> None:
+        """Within an epoch: let the running phase give way to the next, if it is over."""
+        engine, step, epoch = self._engine, self._steps.done, trainer.current_epoch
+        if engine.advance_phases(epoch, step, readings, within=True):
+            engine.enter_phase(epoch, step)
+            report.log_values(trainer, self._phase_tagged(), report.batch_step(trainer))
+            self._show(trainer)
+        self._next_phase = engine.phasing.next_step
+
+    def _phase_tagged(self) -> dict[str, float]:
+        return {self.tag("phase"): float(self._engine.phasing.index)} if self._engine.plan else {}
 
     def _look_within_epoch(self, trainer: Trainer) -> None:
         before = self.values
-        self._look(trainer, epoch_ended=False)
+        readings = self._look(trainer, epoch_ended=False)
+        self._turn_phase(trainer, readings)
         self._engine.apply_answers(self._steps.done)
         changed = {name: value for name, value in self.values.items() if value != before[name]}
         report.log_values(trainer, self._tagged(changed), report.batch_step(trainer))
@@ -484,6 +520,8 @@ class RuleCallback(Callback):
             self._engine.go_to(self._engine.epoch, self._engine.step_in_force)
 
     def _show(self, trainer: Trainer) -> None:
+        if self._engine.plan:
+            report.show(trainer, {"phase": self._engine.phasing.running.name})
         if self._prog_bar:
             report.show(trainer, self._engine.values_of(self._prog_bar))
 

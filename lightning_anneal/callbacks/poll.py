@@ -30,11 +30,14 @@ class Poll:
 
     Args:
         rules: The rules; those with a schedule are left out.
+        watchers: By name: triggers that no value follows from.
     """
 
-    def __init__(self, rules: Iterable[Rule]) -> None:
+    def __init__(self, rules: Iterable[Rule], watchers: Mapping[str, Reaction] | None = None) -> None:
         rules = tuple(rules)
         self._reactions = {rule.name: rule.source for rule in rules if isinstance(rule.source, Reaction)}
+        self._reactions = {n: r for n, r in self._reactions.items() if r.watches != "phases"} | dict(watchers or {})
+        self._watchers = tuple(watchers or ())
         self._defaults = [rule.name for rule in rules if rule.optional]
         self._metrics = {name: r.monitor for name, r in self._reactions.items() if r.watches == "metric" and r.monitor}
         self.forget()
@@ -71,6 +74,7 @@ class Poll:
         Raises:
             AnnealError: If there is none, or several and no word on which.
         """
+        names = [*names, *self._watchers]
         reactions = {name: self._reactions[name] for name in names if name in self._reactions}
         self._bound = list(reactions)
         self.stoppers = {n: self._stopper(trainer, n, r) for n, r in reactions.items() if r.watches == "stopper"}

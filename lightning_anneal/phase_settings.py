@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Sequence as AnySequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from lightning_anneal.checks import Value
 from lightning_anneal.clock import Length
 from lightning_anneal.errors import AnnealError, quote
-from lightning_anneal.phases.plan import InPhases, Phase, Phased, Plan
+from lightning_anneal.phases import InPhases, Phase, Phased, Plan
 from lightning_anneal.recipes import Recipe
 from lightning_anneal.rules import Rule
 from lightning_anneal.schedule_settings import Settings, as_mapping, known_keys
@@ -71,12 +71,9 @@ def _read_phase(name: str, settings: Settings, *, last: bool) -> Phase:
     if not isinstance(until, Mapping):
         return Phase(name, until=Length.parse(f"{where}.until", until))
     at_most = until.get("at_most")
-    trigger = {key: value for key, value in until.items() if key not in ("trigger", "at_most")}
-    if until.get("trigger") is None:
-        raise AnnealError(f"{where}.until.trigger", "missing; such as {trigger: metric_below, monitor: val_loss, ...}")
     return Phase(
         name,
-        trigger=read_trigger(f"{where}.until", {**trigger, "trigger_source": until["trigger"]}),
+        trigger=read_trigger(f"{where}.until", {key: value for key, value in until.items() if key != "at_most"}),
         at_most=None if at_most is None else Length.parse(f"{where}.until.at_most", at_most),
     )
 
@@ -111,10 +108,10 @@ def _rule(name: str, parts: list[Any], phases: list[Phase]) -> Rule:
                 what = f"is {quote(getattr(rule, key))}, and {quote(getattr(first, key))} in another phase; keep one"
                 raise AnnealError(f"phases.{phase}.anneal.{name}.{shown}", what)
     sources: list[Recipe | float | None] = []
-    for phase, part in zip(phases, parts, strict=True):
+    for each, part in zip(phases, parts, strict=True):
         if isinstance(part, bool | str):
-            raise AnnealError(f"phases.{phase.name}.set.{name}", f"must be a number, got {quote(part)}")
-        sources.append(part.source if isinstance(part, Rule) else part)
+            raise AnnealError(f"phases.{each.name}.set.{name}", f"must be a number, got {quote(part)}")
+        sources.append(cast(Recipe, part.source) if isinstance(part, Rule) else part)
     return replace(first, source=Phased(tuple(sources)))
 
 

@@ -1,8 +1,7 @@
-"""What a config says of the phases of a run: how long each one lasts, and what a parameter does in each."""
+"""The phases of a run: how long each one lasts, and what a parameter does in each, as a config says it."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -33,8 +32,8 @@ class Phase:
 
     @property
     def watcher(self) -> str:
-        """What the progress of its trigger is kept under. No parameter has a name with such a space in it."""
-        return f"phase {self.name}"
+        """What the progress of its trigger is kept under, and what errors call it."""
+        return f"phases.{self.name}.until"
 
 
 @dataclass(frozen=True)
@@ -118,7 +117,3 @@ class Began:
     epoch: int
     step: int
     within: bool = False
-
-
-NEVER = (math.inf, math.inf)
-"""An end, in epochs and in steps, that doesn't come by time."""

@@ -1,1 +1,0 @@
-"""Phases of a run: many parameters moved at once, by time or by trigger."""
