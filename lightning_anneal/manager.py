@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from lightning_anneal.checks import Value, choice, number, positive
 from lightning_anneal.clock import Horizon
-from lightning_anneal.config import default_rules, read_file, read_rules
+from lightning_anneal.config import default_rules, read_file, read_settings
 from lightning_anneal.engine import Engine
 from lightning_anneal.errors import AnnealError, quote, suggestion
 from lightning_anneal.horizons import HORIZON_POLICIES
@@ -65,8 +65,9 @@ class AnnealingManager:
         steps_per_epoch: float | None = None,
         on_horizon_change: str = "keep",
     ) -> None:
-        params, owner = _annealing_params(config)
-        rules = default_rules() if params is None else read_rules(params)
+        params, phases, owner = _annealing_params(config)
+        rules, plan = read_settings(params, phases)
+        rules = default_rules() if params is None and phases is None else rules
         for rule in rules:
             if rule.as_tensor:
                 what = "is for a Lightning fit; put a 0-d tensor in that place yourself, and it is filled in place"
@@ -77,7 +78,7 @@ class AnnealingManager:
         self._horizon = Horizon(None if epochs is None else positive("epochs", epochs), None, lambda: per_epoch)
         self._policy = choice("on_horizon_change", on_horizon_change, HORIZON_POLICIES)
         self._next_epoch = 0
-        self._engine = Engine(rules)
+        self._engine = Engine(rules, plan)
         self._engine.find_targets(_roots({} if objects is None else objects, owner))
         self._engine.find_starts(self._horizon)
         self._engine.build(self._horizon)
@@ -88,6 +89,11 @@ class AnnealingManager:
     def values(self) -> dict[str, Value]:
         """The values now in force."""
         return self._engine.values
+
+    @property
+    def phase(self) -> str | None:
+        """The name of the running phase; ``None`` where there are no phases."""
+        return self._engine.phasing.running.name if self._engine.plan else None
 
     def step(
         self, epoch: int | None = None, metrics: Mapping[str, Any] | None = None, *, step: int | None = None
@@ -122,20 +128,24 @@ class AnnealingManager:
         epoch = None if epoch is None else _moment("epoch", epoch)
         step = None if step is None else _moment("step", step)
         engine = self._engine
-        stood = dict(engine.reactions.progress), dict(engine.steering.standing)
-        told = engine.reactions.poll(readings)
+        stood = dict(engine.reactions.progress), dict(engine.steering.standing), list(engine.phasing.began)
+        told = engine.poll(readings)
         for key, seen in means.items():
             told += self._feed(key, seen, epoch, step)
+        now = (engine.epoch if epoch is None else epoch, engine.step_in_force if step is None else step)
+        turned = engine.advance_phases(*now, readings, within=epoch is None)
         try:
             if epoch is not None:
                 engine.begin_epoch(epoch)
                 engine.start_epoch(epoch)
                 self._next_epoch = epoch + 1
+            elif turned:
+                engine.enter_phase(*now)
             else:
                 engine.apply_answers(step)
         except AnnealError:
             engine.reactions.load(stood[0])
-            engine.steering.standing = stood[1]
+            engine.steering.standing, engine.phasing.began = stood[1:]
             raise
         for warning in told:
             warnings.warn(warning, stacklevel=2)
@@ -218,18 +228,21 @@ def _moment(where: str, value: object) -> int:
     return int(moment)
 
 
-def _annealing_params(config: Any) -> tuple[Any, Any]:
-    """The parameters' settings, and the object that paths start from by default."""
+def _annealing_params(config: Any) -> tuple[Any, Any, Any]:
+    """The parameters' settings, the phases, and the object that paths start from by default."""
     if isinstance(config, str | Path):
         config = read_file(config)
-    if not isinstance(config, Mapping):
-        if not hasattr(config, "annealing_params"):
-            what = f"{type(config).__name__} has no annealing_params; give an object or a mapping that has"
-            raise AnnealError("config", what)
-        return config.annealing_params, config
-    if "annealing_params" in config:
-        return config["annealing_params"], config
-    return config, None
+    if isinstance(config, Mapping):
+        # A parameter may be called so, too; its settings are no list.
+        phases = config.get("phases")
+        phases = phases if isinstance(phases, Sequence) else None
+        if "annealing_params" in config or phases is not None:
+            return config.get("annealing_params"), phases, config
+        return config, None, None
+    if not hasattr(config, "annealing_params"):
+        what = f"{type(config).__name__} has no annealing_params; give an object or a mapping that has"
+        raise AnnealError("config", what)
+    return config.annealing_params, getattr(config, "phases", None), config
 
 
 def _roots(objects: Mapping[str, Any], owner: Any) -> Roots:
