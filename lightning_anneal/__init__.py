@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from lightning_anneal.callbacks.annealing import HyperparamAnnealingCallback
+    from lightning_anneal.callbacks.balancing import LossBalancingCallback
     from lightning_anneal.callbacks.beta import BetaScheduleCallback
     from lightning_anneal.callbacks.optimizer_watch import OptimizerWatchCallback
     from lightning_anneal.errors import AnnealError
@@ -56,6 +57,7 @@ else:
         "HyperParamSearch": "lightning_anneal.search.hyper_param_search",
         "HyperparamAnnealingCallback": "lightning_anneal.callbacks.annealing",
         "LinearWarmupCosineAnnealingLR": "lightning_anneal.optim.schedules",
+        "LossBalancingCallback": "lightning_anneal.callbacks.balancing",
         "OptimConfig": "lightning_anneal.optim.settings",
         "OptimizerWatchCallback": "lightning_anneal.callbacks.optimizer_watch",
         "UncertaintyWeights": "lightning_anneal.uncertainty",
@@ -119,6 +121,7 @@ __all__ = [
     "Linear",
     "LinearBetaScheduler",
     "LinearWarmupCosineAnnealingLR",
+    "LossBalancingCallback",
     "Milestones",
     "OptimConfig",
     "OptimizerWatchCallback",

@@ -158,7 +158,10 @@ class Steering:
     def _begin(self, key: str, controller: Controller) -> list[str]:
         """A controller that remembers nothing yet begins, and so does one that remembers another kind's things."""
         kind, memory, before = type(controller).__name__, controller.begin(), self.standing.get(key)
-        if before is not None and before.kind == kind and set(before.memory) == set(memory):
+        kind = f"{kind} of {', '.join(self.monitors(key))}"
+        if before is not None and before.kind == kind:
+            if missing := sorted(set(memory) - set(before.memory)):
+                raise AnnealError("checkpoint", f"the annealing state is damaged ({key} has no {quote(missing[0])})")
             return []
         self.standing[key] = Standing(kind, memory)
         if before is None:
@@ -247,8 +250,11 @@ class Steering:
     def worth_telling(self, line: SteeredLine, old: Value, new: Value) -> bool:
         """Whether a change is told of: by epoch each one; by step the first, and where a bound is reached or left."""
         bounds = self.controllers[line.key].bounds
-        by_epoch, first = line.rule.interval == "epoch", self.standing[line.key].updates <= 1
-        return by_epoch or first or old in bounds or new in bounds
+        leaves_start = old == line.target.rounded(line.target.cast(self.first_value(line)))
+        return line.rule.interval == "epoch" or leaves_start or old in bounds or new in bounds or not self._begun(line)
+
+    def _begun(self, line: SteeredLine) -> bool:
+        return self.standing[line.key].updates > 0
 
     @property
     def shown(self) -> dict[str, dict[str, float]]:

@@ -70,6 +70,7 @@ LAYERS = {
         *("errors", "checks", "clock", "config_files", "schedules", "recipes", "rules", "strategies", "triggers"),
         *("controllers", "follow", "phase_settings", "phases", "schedule_settings"),
     },
+    "balance_rules": {"checks", "clock", "config", "controllers", "errors", "recipes", "rules", "schedules"},
     "beta_rules": {"errors", "checks", "config", "recipes", "rules", "schedules"},
     "lightnings": set(),
     "run_length": {"clock", "lightnings"},
@@ -123,7 +124,17 @@ LAYERS = {
     "callbacks": {
         *("errors", "checks", "clock", "config", "recipes", "rules", "schedules", "targets", "triggers"),
         *("audit", "changes", "engine", "horizons", "reactions", "state", "sync", "report", "run_length", "optim"),
-        *("beta_rules", "drawing", "lightnings", "lines", "phases", "preview", "steering", "tensorboard"),
+        *(
+            "balance_rules",
+            "beta_rules",
+            "drawing",
+            "lightnings",
+            "lines",
+            "phases",
+            "preview",
+            "steering",
+            "tensorboard",
+        ),
     },
     "callback_configs": {"config", "errors", ""},
     "lightning_cli": {

@@ -199,12 +199,22 @@ class RuleCallback(Callback):
     def _at_epoch_start(self, trainer: Trainer, step: int) -> None:
         """Log what belongs to an epoch, at the x of its first step."""
         by_epoch = {k: v for k, v in self.values.items() if k not in self._step_names}
-        report.log_values(trainer, self._tagged(by_epoch), step)
+        report.log_values(trainer, {**self._tagged(by_epoch), **self._steered(by_step=False)}, step)
 
     def _at_due_step(self, trainer: Trainer, step: int) -> None:
         """Log what belongs to a step, every ``log_every_n_steps``."""
         by_step = {k: v for k, v in self.values.items() if k in self._step_names}
-        report.log_values(trainer, self._tagged(by_step), step)
+        report.log_values(trainer, {**self._tagged(by_step), **self._steered(by_step=True)}, step)
+
+    def _steered(self, *, by_step: bool) -> dict[str, float]:
+        """What controllers work against, such as a set point, for the loggers."""
+        steering = self._engine.steering
+        return {
+            f"Control/{key}/{what}": value
+            for key, shown in steering.shown.items()
+            if (key in steering.by_step) == by_step
+            for what, value in shown.items()
+        }
 
     def _tagged(self, values: dict[str, Value]) -> dict[str, float]:
         return {self.tag(name): float(value) for name, value in values.items() if not isinstance(value, str)}

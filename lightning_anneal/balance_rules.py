@@ -1,0 +1,203 @@
+"""Makes the rules that weigh several losses against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lightning_anneal.checks import several_names
+from lightning_anneal.clock import Interval, Lengths
+from lightning_anneal.config import plain, read_rules, read_timing
+from lightning_anneal.controllers.balancing_settings import METHODS, read_balancing
+from lightning_anneal.controllers.controller import Controller, Steer
+from lightning_anneal.errors import AnnealError, suggestion
+from lightning_anneal.recipes import Recipe
+from lightning_anneal.rules import Rule
+from lightning_anneal.schedules import Schedule
+
+BALANCE = "loss weights"
+"""What the controller is kept under that all the weights share."""
+
+# Whole epochs tell how fast a loss falls; the others forget by updates, and want many.
+_BY_STEP = ("relobralo", "inverse_ema")
+
+
+@dataclass(frozen=True)
+class Weigh(Steer):
+    """One of the weights that a method gives.
+
+    Args:
+        method: What it is called in a config.
+        controller: The method, which the weights of all losses share.
+        losses: The names of all losses.
+        output: The loss that this weight is for.
+    """
+
+    method: str
+    controller: Controller
+    losses: tuple[str, ...]
+    loss: str
+
+    @property
+    def strategy(self) -> str:
+        return self.method
+
+    @property
+    def shared(self) -> str:
+        return BALANCE
+
+    @property
+    def output(self) -> str:
+        return self.loss
+
+    @property
+    def monitors(self) -> tuple[str, ...]:
+        return self.losses
+
+    @property
+    def needs_start(self) -> bool:
+        return False
+
+    def build(self, lengths: Lengths, start: float | None) -> Controller:
+        return self.controller
+
+
+@dataclass(frozen=True)
+class Share(Schedule):
+    """One of several schedules, as its share of all of them: the shares add up to their number.
+
+    Args:
+        curves: The schedules, none of which is ever negative.
+        index: Which of them.
+
+    Example:
+        >>> from lightning_anneal import Constant, Linear
+        >>> [Share((Constant(1.0), Linear(0, 1, 2)), 0)(t) for t in (0, 2)]
+        [2.0, 1.0]
+    """
+
+    curves: tuple[Schedule, ...]
+    index: int
+
+    def __call__(self, t: float) -> float:
+        values = [curve(t) for curve in self.curves]
+        total = sum(values)
+        # Where nothing counts, all count the same.
+        return len(values) * values[self.index] / total if total > 0 else 1.0
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        return 0.0, float(len(self.curves))
+
+    @property
+    def settles_at(self) -> float:
+        return max(curve.settles_at for curve in self.curves)
+
+    def next_event(self, t: float) -> float:
+        return min(curve.next_event(t) for curve in self.curves)
+
+
+@dataclass(frozen=True)
+class ShareRecipe:
+    """A share of schedules whose lengths may have units."""
+
+    losses: tuple[str, ...]
+    recipes: tuple[Recipe, ...]
+    index: int
+
+    needs_start = False
+
+    def build(self, lengths: Lengths, start: float | None) -> Schedule:
+        curves = []
+        for loss, recipe in zip(self.losses, self.recipes, strict=True):
+            curves.append(recipe.build(lengths.within(loss, lengths.whole), None))
+            if curves[-1].bounds[0] < 0:
+                raise AnnealError(f"weights.{loss}", f"must not be negative, and goes to {curves[-1].bounds[0]:g}")
+        return Share(tuple(curves), self.index)
+
+
+def balance_rules(
+    losses: Any,
+    method: str,
+    params: Mapping[str, Any],
+    *,
+    weights: Any = None,
+    normalize: bool = True,
+    attr_name: str = "loss_weights",
+    timing: Mapping[str, Any],
+    as_tensor: bool = False,
+) -> tuple[Rule, ...]:
+    """One rule for each loss: where its weight comes from and where it goes.
+
+    Args:
+        losses: The names of the losses; or a mapping of names to the paths of their weights.
+        method: How they are weighed.
+        params: What the method goes by.
+        weights: Of method ``fixed``: by loss, a number or the settings of a schedule.
+        normalize: Of method ``fixed``: whether the weights add up to the number of losses.
+        attr_name: The mapping of the module that holds the weights, where `losses` names no paths.
+        timing: ``interval`` and ``frequency``, as far as they are given.
+        as_tensor: Whether the weights are kept in 0-d tensors.
+
+    Raises:
+        AnnealError: For the first thing that is wrong with them.
+    """
+    known = (*METHODS, "fixed")
+    if not isinstance(method, str) or method.lower() not in known:
+        raise AnnealError("method", f"unknown method {method!r}{suggestion(method, known)}")
+    method = method.lower()
+    paths = dict(losses) if isinstance(losses, Mapping) else None
+    names = several_names("losses", list(losses) if paths is not None else losses)
+    for name in names if paths is not None else ():
+        if not isinstance(paths[name], str) or not paths[name]:  # type: ignore[index]
+            raise AnnealError(f"losses.{name}", f"must be a dotted path, got {paths[name]!r}")  # type: ignore[index]
+    by_default = {"interval": "step"} if method in _BY_STEP else {}
+    interval, frequency = read_timing("losses", {**by_default, **{k: v for k, v in timing.items() if v is not None}})
+    if method == "fixed":
+        for key, value in params.items():
+            if value is not None:
+                raise AnnealError(key, "is for the other methods, not for fixed, which takes weights")
+        sources: list[Any] = _fixed(names, weights, interval, normalize=normalize)
+    else:
+        if weights is not None:
+            raise AnnealError("weights", f"are for method fixed, not for {method}")
+        controller = read_balancing("losses", list(names), method, params)
+        sources = [Weigh(method, controller, names, name) for name in names]
+    return tuple(
+        Rule(
+            name,
+            source,
+            f"{attr_name}.{name}" if paths is None else paths[name],
+            interval=interval,
+            frequency=frequency,
+            as_tensor=as_tensor,
+            as_float=True,
+        )
+        for name, source in zip(names, sources, strict=True)
+    )
+
+
+def _fixed(names: tuple[str, ...], given: Any, interval: Interval, *, normalize: bool) -> list[Recipe]:
+    """The schedules of weights that are given."""
+    if not isinstance(given, Mapping):
+        raise AnnealError("weights", "missing; fixed needs them, such as {recon: 1.0, kl: {strategy: linear, ...}}")
+    for name in given:
+        if name not in names:
+            raise AnnealError("weights", f"unknown loss {name!r}{suggestion(name, names)}")
+    recipes: list[Recipe] = []
+    for name in names:
+        weight = given.get(name, 1.0)
+        if isinstance(weight, int | float | str) and not isinstance(weight, bool):
+            weight = {"strategy": "constant", "value": weight}
+        try:
+            [rule] = read_rules({name: plain(name, weight) if isinstance(weight, Mapping) else weight})
+        except AnnealError as error:
+            raise AnnealError(f"weights.{error.where}", error.what) from None
+        source: Any = rule.source
+        if not hasattr(source, "build") or isinstance(source, Steer) or (rule.interval, rule.frequency) != ("epoch", 1):
+            raise AnnealError(f"weights.{name}", "must be a number or a schedule, without keys of time and place")
+        if source.needs_start:
+            raise AnnealError(f"weights.{name}.start_value", "missing; weights begin at no value found")
+        recipes.append(source)
+    return [ShareRecipe(names, tuple(recipes), i) for i in range(len(names))] if normalize else recipes
