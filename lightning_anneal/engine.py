@@ -224,20 +224,18 @@ class Engine:
     @property
     def first_batch_size(self) -> int | None:
         """The batch size that the run began with, which its learning rates were chosen for."""
-        line = self._batch_size_line()
-        return None if line is None else int(line.target.cast(line.value(0)))
+        return next((int(line.target.cast(line.value(0))) for line in self._batch_size_lines()), None)
 
-    def batch_size_at(self, epoch: int) -> int | None:
-        """The batch size that is to be in force in an epoch, if it is annealed."""
-        line = self._batch_size_line()
-        if line is None:
-            return None
+    def batch_size_at(self, epoch: int) -> int:
+        """The batch size that is to be in force in an epoch; only for one that is annealed."""
+        [line] = self._batch_size_lines()
         value = self.reactions.value(line) if isinstance(line, ReactingLine) else line.value(epoch)
         return int(line.target.cast(value))
 
-    def _batch_size_line(self) -> AnyLine | None:
+    def _batch_size_lines(self) -> list[AnyLine]:
+        """What drives the batch size; nothing if it is not annealed."""
         target = None if self.batch_size is None else self.batch_size[1]
-        return next((line for line in self._every_line() if line.target is target), None)
+        return [line for line in self._every_line() if line.target is target]
 
     @property
     def shadowed(self) -> list[str]:
