@@ -259,23 +259,17 @@ class Engine:
     @property
     def first_batch_size(self) -> int | None:
         """The batch size that the run began with, which its learning rates were chosen for."""
-        line = self._batch_size_line()
-        if line is None:
-            return None
-        if isinstance(line, SteeredLine):
-            return int(line.target.cast(self.steering.first_value(line)))
-        return int(line.target.cast(self._value_at(line, 0) if isinstance(line, FollowingLine) else line.value(0)))
+        return next((int(line.target.cast(self._first_value(line))) for line in self._batch_size_lines()), None)
 
-    def batch_size_at(self, epoch: int) -> int | None:
-        """The batch size that is to be in force in an epoch, if it is annealed."""
-        line = self._batch_size_line()
-        if line is None:
-            return None
+    def batch_size_at(self, epoch: int) -> int:
+        """The batch size that is to be in force in an epoch; only for one that is annealed."""
+        [line] = self._batch_size_lines()
         return int(line.target.cast(self._value_at(line, epoch)))
 
-    def _batch_size_line(self) -> AnyLine | None:
+    def _batch_size_lines(self) -> list[AnyLine]:
+        """What drives the batch size; nothing if it is not annealed."""
         target = None if self.batch_size is None else self.batch_size[1]
-        return next((line for line in self._every_line() if line.target is target), None)
+        return [line for line in self._every_line() if line.target is target]
 
     @property
     def shadowed(self) -> list[str]:
@@ -451,6 +445,11 @@ class Engine:
         if isinstance(line, FollowingLine):
             return line.value({})
         return self.steering.value(line, t) if isinstance(line, SteeredLine) else line.value(t)
+
+    def _first_value(self, line: AnyLine) -> Value:
+        if isinstance(line, SteeredLine):
+            return self.steering.first_value(line)
+        return self._value_at(line, 0) if isinstance(line, FollowingLine) else line.value(0)
 
     def _why(self, line: AnyLine) -> str:
         if isinstance(line, ReactingLine):

@@ -222,6 +222,8 @@ FILES: dict[str, tuple[str | bytes, str]] = {
     "a billion merged keys": (MERGES, TOO_MANY),
     "10,001 values": ("a: [" + "1, " * 9_998 + "1]", TOO_MANY),
     "an alias of what it is in": ("a: &a [*a]\n", UNREADABLE + "'*a' stands for what it is in"),
+    "an anchor that is there twice": ("a: &b [1]\nc: &b 1\n", UNREADABLE + "line 2, column 4: found duplicate anchor"),
+    "9,999 aliases of a value": ("a: &b 1\nc: [" + "*b, " * 9_998 + "*b]", TOO_MANY),
     "an alias of nothing": ("a: *b\n", UNREADABLE + "line 1, column 4: found undefined alias"),
     "an interpolation without an end": (annealing(END % "'${oc.env:'"), UNREADABLE + "mismatched input '<EOF>' expecting {INTER_OPEN, BRACE_OPEN, BRACE_CLOSE, QUOTE_OPEN_SINGLE, QUOTE_OPEN_DOUBLE, COMMA, BR"),
 }  # fmt: skip
