@@ -163,7 +163,7 @@ def test_a_class_in_the_settings_is_refused(server: Server, tmp_path: Path, plac
 @pytest.mark.parametrize(
     ("place", "way", "message"),
     [
-        ("annealing_params", "check", "dict_kwargs.strategy: missing; known: constant, constant_pace, cosine, cyclical, exponential, linear, milestones, polynomial, saturating, scheduled, ..."),
+        ("annealing_params", "check", "dict_kwargs.strategy: missing; known: competence, constant, constant_pace, constraint, cosine, cyclical, exponential, follow, gated, linear, milestones, ..."),
         ("annealing_params.beta.object", "check", "beta.object: unknown object {'class_path': 'canary.Canary', 'init_args': {'command': ...; known: datamodule, model, optimizer, trainer"),
         ("annealing_params.beta.object", "preview", "beta.object: unknown object {'class_path': 'canary.Canary', 'init_args': {'command': ...; known: datamodule, model, optimizer, trainer"),
         ("beta_scheduler_params", "check", "beta: unknown parameter 'class_path'; known: max_beta, min_beta, warmup_epochs"),
