@@ -79,14 +79,15 @@ class PIControl(Controller):
         error = set_point - metric if self.effect == "lowers" else metric - set_point
         proportional = self.kp / (1 + math.exp(min(error, _FAR)))
         integral = memory["integral"] - self.ki * error
-        above = error < 0 and self.low + proportional + integral > self.high
-        below = error > 0 and proportional + integral < 0
+        # The value is cut off before the integral is: a sum of its parts would miss the bound by the last digit.
+        far = self.low + proportional + integral
+        above, below = error < 0 and far > self.high, error > 0 and far < self.low
         if above:
             integral = max(memory["integral"], self.high - self.low - proportional)
         elif below:
             integral = min(memory["integral"], -proportional)
         return {
-            "value": min(max(self.low + proportional + integral, self.low), self.high),
+            "value": min(max(far, self.low), self.high),
             "integral": integral,
             "metric": metric,
             "set_point": set_point,
