@@ -32,8 +32,9 @@ class PIControl(Controller):
 
     Shao et al., "ControlVAE: Controllable Variational Autoencoder", ICML 2020, equation 8. Their integral stands still
     while the value is out of bounds, from where it may never come back; here it goes no farther than to the bound. So
-    a value that has been at a bound for any time leaves it at the first update whose error points the other way, or,
-    where the proportional part alone had driven it there, within ``1 + kp / (2 * ki * |e|)`` updates.
+    a value that has been at a bound for any time leaves it at the first update whose error points the other way; where
+    ``kp`` is more than twice the way between the bounds, so that the proportional part alone may have driven it there,
+    within ``1 + kp / (2 * ki * |e|)`` updates.
 
     Args:
         monitor: The metric.
@@ -45,6 +46,7 @@ class PIControl(Controller):
         start: The value before the first update, and the one that an error of zero leaves as it is;
             ``low + kp / 2`` without it.
         effect: Whether a greater value lowers the metric, as a weight of a loss does, or raises it.
+        look: How many updates make one look at whether the set point is out of reach.
 
     Example:
         >>> from lightning_anneal import Constant
@@ -66,6 +68,7 @@ class PIControl(Controller):
     high: float = 1.0
     start: float | None = None
     effect: Effect = "lowers"
+    look: int = 1
 
     def begin(self) -> Memory:
         middle = self.low + self.kp / 2
@@ -91,7 +94,7 @@ class PIControl(Controller):
             "integral": integral,
             "metric": metric,
             "set_point": set_point,
-            **reach.waited(memory, error, at_bound=above or below),
+            **reach.waited(memory, error, self.look, at_bound=above or below),
         }
 
     def value(self, memory: Memory, output: str = "", t: float = 0) -> float:
@@ -139,7 +142,8 @@ class PIControlRecipe(Steer):
 
     def build(self, lengths: Lengths, start: float | None) -> PIControl:
         set_point = build_aim(lengths, "set_point", self.set_point)
-        return PIControl(self.monitor, set_point, self.kp, self.ki, self.low, self.high, self.start, self.effect)
+        look = reach.updates_of_a_look(lengths.interval)
+        return PIControl(self.monitor, set_point, self.kp, self.ki, self.low, self.high, self.start, self.effect, look)
 
 
 def build_aim(lengths: Lengths, key: str, recipe: Recipe) -> Schedule:
