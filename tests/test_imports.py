@@ -63,7 +63,7 @@ LAYERS = {
     "config_files": {"errors"},
     "config": {
         *("errors", "checks", "clock", "config_files", "schedules", "recipes", "rules", "strategies", "triggers"),
-        *("follow", "schedule_settings"),
+        *("controllers", "follow", "schedule_settings"),
     },
     "beta_rules": {"errors", "checks", "config", "recipes", "rules", "schedules"},
     "lightnings": set(),

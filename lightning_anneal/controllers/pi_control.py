@@ -10,7 +10,6 @@ from typing import Literal
 from lightning_anneal.clock import Lengths
 from lightning_anneal.controllers import reach
 from lightning_anneal.controllers.controller import Controller, Memory, Steer
-from lightning_anneal.errors import AnnealError
 from lightning_anneal.recipes import Recipe
 from lightning_anneal.schedules import Schedule
 
@@ -147,11 +146,5 @@ class PIControlRecipe(Steer):
 
 
 def build_aim(lengths: Lengths, key: str, recipe: Recipe) -> Schedule:
-    """The schedule of what a metric is to be.
-
-    Raises:
-        AnnealError: If it begins at the value found, which is none of a metric's.
-    """
-    if recipe.needs_start:
-        raise AnnealError(f"{lengths.where}.{key}.start_value", "missing; there is no value of a metric to be found")
+    """The schedule of what a metric is to be."""
     return recipe.build(lengths.within(key, lengths.whole), None)
