@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lightning_anneal.checks import number
-from lightning_anneal.errors import AnnealError
+from lightning_anneal.errors import AnnealError, quote
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def read_follow(where: str, settings: Mapping[str, object]) -> Follow:
     """
     other = settings["other"]
     if not isinstance(other, str) or not other:
-        raise AnnealError(f"{where}.other", f"must be a parameter's name or a path, got {other!r}")
+        raise AnnealError(f"{where}.other", f"must be a parameter's name or a path, got {quote(other)}")
     numbers = {
         key: number(f"{where}.{key}", default if settings.get(key) is None else settings[key])
         for key, default in (("scale", 1.0), ("power", 1.0), ("offset", 0.0))

@@ -100,8 +100,12 @@ def _others(rule: Rule, follow: Follow, resolved: Mapping[str, Resolved], roots:
             others = resolve(place, replace(roots, schedulers=(), fits=False)).targets
         except AnnealError as error:
             what = error.what + ("" if "did you mean" in error.what else nearest(follow.other, resolved))
+            if what.startswith(("is ", "holds ")):
+                what = f"{follow.other} {what.split(';')[0]}, and only a number can be followed"
             raise AnnealError(f"{rule.name}.other", what) from None
     for other in others:
         if other.kind is not float:
-            raise AnnealError(f"{rule.name}.other", f"{follow.other} holds {other.read()!r}, which is no number")
+            raise AnnealError(
+                f"{rule.name}.other", f"{follow.other} is {other.read()!r}, and only a number can be followed"
+            )
     return others
