@@ -405,7 +405,8 @@ class RuleCallback(Callback):
         self._poll.warn_of_other_ranks(own, readings)
         for told in reactions.poll(readings):
             rank_zero_warn(told)
-        self._feed(means, self._engine.epoch, known)
+        # The epoch in force is none to go by: a resume has put the one in force that is about to begin.
+        self._feed(means, trainer.current_epoch - epoch_ended, known)
 
     def _steer(self, trainer: Trainer, step: int) -> None:
         """Let the controllers by step have their turn, before the values of this step are put in force."""
@@ -414,12 +415,16 @@ class RuleCallback(Callback):
             return self._measures.read_step(trainer, step), self._measures.known(trainer)
 
         means, known = agree(trainer.strategy, see)
-        self._feed(means, self._engine.step_in_force, known)
+        self._feed(means, trainer.current_epoch, known)
         self._measures.plan(step)
 
-    def _feed(self, means: Mapping[str, Means], t: float, known: Iterable[str]) -> None:
+    def _feed(self, means: Mapping[str, Means], epoch: int, known: Iterable[str]) -> None:
+        """Let controllers have what was measured in an epoch, or in the step in force."""
+        engine = self._engine
         for key, seen in means.items():
-            for told in self._engine.steering.feed(key, seen, t, known):
+            # A gate by step looks after an epoch, too, and its clock counts steps all the same.
+            by_step = engine.steering.rules[key][0].interval == "step"
+            for told in engine.steering.feed(key, seen, engine.step_in_force if by_step else epoch, known):
                 rank_zero_warn(told)
 
     def _look_within_epoch(self, trainer: Trainer) -> None:
