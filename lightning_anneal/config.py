@@ -14,7 +14,6 @@ from typing import Any, cast
 from lightning_anneal.checks import choice, count, flag, number
 from lightning_anneal.clock import Interval
 from lightning_anneal.controllers.controller import Steer
-from lightning_anneal.controllers.gate import GateRecipe
 from lightning_anneal.errors import AnnealError, quote
 from lightning_anneal.follow import Follow, in_order
 from lightning_anneal.phase_settings import read_phases
@@ -256,8 +255,6 @@ def _read_rule(name: object, given: object) -> Rule:
     if isinstance(source, Reaction) and (interval, frequency) != ("epoch", 1):
         key = "frequency" if interval == "epoch" else "interval"
         raise AnnealError(f"{name}.{key}", "a trigger acts when its event has come; leave it out")
-    if isinstance(source, GateRecipe) and frequency != 1:
-        raise AnnealError(f"{name}.frequency", "a gated clock moves on by one; leave it out")
     return Rule(
         name=name,
         source=source,

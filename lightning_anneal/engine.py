@@ -70,6 +70,7 @@ class Engine:
         self._lines: list[Line] = []
         self._following: list[FollowingLine] = []
         self._followed: dict[str, float] = {}
+        self._leaders: dict[int, AnyLine] = {}
         self._tensors: set[str] = set()
         self._set_aside: list[tuple[Target, Value]] = []
         self._last_values: dict[str, Value] = {}
@@ -183,6 +184,9 @@ class Engine:
                 own = (self._resolved[rule.name], self.found[rule.name])
                 self._lines += build_phased(rule, *own, horizon, self.phasing)
         self._following = build_following(self.rules, self._resolved, self._roots, self._followed)
+        places = {line.target.slot.identity: line for line in self._every_line()}
+        leaders = {id(line): places.get(line.other.slot.identity) for line in self._following}
+        self._leaders = {key: leader for key, leader in leaders.items() if leader is not None}
 
     def make_tensors(self, device: torch.device) -> None:
         """Put a 0-d tensor in the place of each parameter that asks for one with ``as_tensor``."""
@@ -204,8 +208,8 @@ class Engine:
                 line.target.slot.set(line.target.cast(self._value_now(line)))
                 line.target.in_place = False
         self._last_values = {**self._last_values, **self.values}
-        self._followed = {line.target.name: float(line.other.read()) for line in self._following} or self._followed
         self._lines, self._following, self._resolved, self._roots = [], [], {}, Roots()
+        self._leaders = {}
         self.reactions.lines, self.steering.lines, self.steering.moving = [], [], []
         self._tensors = set()
         self._loop = StepLoop()
@@ -240,6 +244,16 @@ class Engine:
         """The rule and target of the batch size of the training data, if it is annealed."""
         sizes = ((rule, self._resolved.get(rule.name)) for rule in self.rules)
         return next(((rule, found.targets[0]) for rule, found in sizes if found is not None and found.batch_size), None)
+
+    @property
+    def batch_size_names(self) -> list[str]:
+        """The rules that the batch size of an epoch comes from: its own, and those that it follows."""
+        names = [rule.name for rule in self.rules if rule.sizes_batches]
+        others = {rule.name: rule.source.other for rule in self.rules if isinstance(rule.source, Follow)}
+        for name in names:
+            if (other := others.get(name)) in [rule.name for rule in self.rules]:
+                names.append(str(other))
+        return names
 
     @property
     def batch_size_now(self) -> int | None:
@@ -321,6 +335,8 @@ class Engine:
 
     def start_epoch(self, epoch: int, step: int | None = None, *, tell: bool = True) -> None:
         """Put in force what holds during an epoch, whose first step is `step`."""
+        if epoch != self.epoch:
+            self._look_again(epoch)
         self.epoch = epoch
         at = self.step_in_force if step is None else step
         self._apply("epoch", at, tell=tell)
@@ -329,6 +345,13 @@ class Engine:
         """An epoch begins, and what has waited for it comes into force."""
         self.reactions.begin_epoch()
         self.steering.begin_epoch(epoch)
+        self._look_again(epoch)
+
+    def _look_again(self, epoch: int) -> None:
+        """Let what follows by epoch look anew, where it has its turn. A resume may begin an epoch without its hook."""
+        for line in self._following:
+            if line.rule.interval == "epoch" and epoch % line.rule.frequency == 0:
+                self._followed.pop(line.target.name, None)
 
     def poll(self, readings: Mapping[str, Reading]) -> list[str]:
         """Let the triggers look that have a reading; of those that end a phase, that of the running one.
@@ -407,7 +430,8 @@ class Engine:
         """Write what follows, in its order, where it has its turn."""
         for line in self._following_steps:
             if step % line.rule.frequency == 0:
-                new = line.target.cast(line.value({}))
+                self._followed[line.target.name] = seen = line.seen
+                new = line.target.cast(line.value(seen))
                 if line.target.rounded(new) != (old := line.target.read()):
                     line.target.write(new)
                     if line.target.name not in self._told:
@@ -419,17 +443,15 @@ class Engine:
     ) -> None:
         """Write every value that isn't in force yet; none of them if one can't be written."""
         due = [x for x in self._every_line() if x.rule.interval == interval and (only is None or only(x))]
-        values, pending = [], dict[tuple[int, object], Value]()
-        for line in due:
-            value = line.value(pending) if isinstance(line, FollowingLine) else self._value_now(line)
-            new = pending[line.target.slot.identity] = line.target.cast(value)
-            values.append((line, line.target.read(), new))
+        values = [(line, line.target.read(), line.target.cast(self._value_now(line))) for line in due]
+        seen = {x.target.name: self._goes_by(x, self._now(x)) for x in due if isinstance(x, FollowingLine)}
         for line, old, new in values:
             if line.target.rounded(new) != old:
                 line.target.write(new)
                 if tell and (not isinstance(line, SteeredLine) or self.steering.worth_telling(line, old, new)):
                     self._told.add(line.target.name)
                     self.on_change(Change(self.epoch, step, line.target.name, old, new, self._why(line)))
+        self._followed |= seen
 
     def _every_line(self) -> list[AnyLine]:
         # What follows comes behind what it may follow.
@@ -437,19 +459,33 @@ class Engine:
 
     def _value_now(self, line: AnyLine) -> Value:
         """The value that is to be in force now."""
-        return self._value_at(line, self.epoch if line.rule.interval == "epoch" else self.step_in_force)
+        return self._value_at(line, self._now(line))
+
+    def _now(self, line: AnyLine) -> int:
+        return self.epoch if line.rule.interval == "epoch" else self.step_in_force
 
     def _value_at(self, line: AnyLine, t: int) -> Value:
         if isinstance(line, ReactingLine):
             return self.reactions.value(line)
         if isinstance(line, FollowingLine):
-            return line.value({})
+            return line.value(self._goes_by(line, t))
         return self.steering.value(line, t) if isinstance(line, SteeredLine) else line.value(t)
 
     def _first_value(self, line: AnyLine) -> Value:
         if isinstance(line, SteeredLine):
             return self.steering.first_value(line)
         return self._value_at(line, 0) if isinstance(line, FollowingLine) else line.value(0)
+
+    def _goes_by(self, line: FollowingLine, t: int) -> float:
+        """What the one that a line follows is, or was when the line last had its turn."""
+        leader, name = self._leaders.get(id(line)), line.target.name
+        together = leader is not None and leader.rule.interval == line.rule.interval
+        # By epoch a value that moves by step, or by somebody else's hand, is looked at when an epoch begins.
+        holds = t % line.rule.frequency or (line.rule.interval == "epoch" and not together)
+        if holds and name in self._followed:
+            return self._followed[name]
+        # Not what stands there where both are about to move.
+        return float(leader.target.cast(self._value_at(leader, t))) if leader is not None and together else line.seen
 
     def _why(self, line: AnyLine) -> str:
         if isinstance(line, ReactingLine):
@@ -483,10 +519,9 @@ class Engine:
     def state_dict(self) -> dict[str, Any]:
         """Where the run stands and what was found at its start, as plain values; no value that a rule gives."""
         answers = (self.reactions.plain(), self.steering.plain())
-        followed = {line.target.name: float(line.other.read()) for line in self._following} or self._followed
         phases = self.phasing.plain() if self.plan else {}
         place = (self.epoch, self.step_in_force, self.found, self._places)
-        return State(*place, *answers, self.run, followed, phases).plain()
+        return State(*place, *answers, self.run, self._followed, phases).plain()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over where a saved run stood. Writes nothing.

@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from lightning_anneal.checks import Value
 from lightning_anneal.errors import AnnealError, nearest
 from lightning_anneal.follow import Follow, in_order
 from lightning_anneal.lines import check_options
 from lightning_anneal.rules import Rule
 from lightning_anneal.targets.resolve import Resolved, Roots, resolve
 from lightning_anneal.targets.target import ItemSlot, Target
-
-Pending = Mapping[tuple[int, object], Value]
-"""By place: the values that are about to be written."""
 
 
 @dataclass(eq=False)
@@ -35,15 +31,19 @@ class FollowingLine:
     other: Target
     batch_size: bool = False
 
-    def value(self, pending: Pending) -> float:
-        """The value that is to be in force, with others that are about to be."""
-        other = pending.get(self.other.slot.identity)
-        return self.follow.value(self.target.name, float(self.other.read() if other is None else other))
+    @property
+    def seen(self) -> float:
+        """What the other one is now."""
+        return float(self.other.read())
+
+    def value(self, other: float) -> float:
+        """The value that follows from another one."""
+        return self.follow.value(self.target.name, other)
 
     @property
     def why(self) -> str:
         """What made the value change."""
-        return f"follow ({self.follow.other} {float(self.other.read()):g})"
+        return f"follow ({self.follow.other} {self.seen:g})"
 
 
 def build_following(
@@ -55,7 +55,7 @@ def build_following(
         rules: The rules; those that follow nothing are left out.
         resolved: The targets of all of them.
         roots: What paths start from.
-        followed: By target, what the other one was, for an evaluation, which has no optimizer to read.
+        followed: By target, what the other one was, where there is no optimizer to read: in an evaluation.
 
     Raises:
         AnnealError: If what one follows leads nowhere, is no number, or follows it itself; or if it gives what its
@@ -71,9 +71,10 @@ def build_following(
         try:
             others = _others(rule, rule.source, resolved, roots)
         except AnnealError:
-            if roots.trainer is None or roots.fits:
-                raise
             stood = [followed[target.name] for target in places.targets if target.name in followed]
+            # A fit that is resumed has no optimizers yet when it asks for the batch size.
+            if roots.trainer is None or (roots.fits and (roots.optimizers or not stood)):
+                raise
             if not stood:
                 continue
             others = tuple(Target(rule.name, ItemSlot(stood, i)) for i in range(len(stood)))
@@ -85,7 +86,7 @@ def build_following(
         # Also where it is a path to a place that has another name here.
         follows[rule.name] = homes.get(others[0].slot.identity, "")
         for line in lines[rule.name]:
-            line.target.cast(line.value({}))
+            line.target.cast(line.value(line.seen))
             check_options(rule, line.target, places)
     return [line for name in in_order(follows) for line in lines[name]]
 

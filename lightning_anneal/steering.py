@@ -10,6 +10,7 @@ from typing import Any
 from lightning_anneal.checks import Value, count, number
 from lightning_anneal.clock import Horizon, Lengths
 from lightning_anneal.controllers.controller import Controller, Memory, Steer
+from lightning_anneal.controllers.gate import Gate
 from lightning_anneal.errors import AnnealError, quote, suggestion
 from lightning_anneal.lines import Line, check_options
 from lightning_anneal.rules import Rule
@@ -150,7 +151,9 @@ class Steering:
                 for target in places.targets:
                     _check(rule, target, controller, places)
                     if self.source(key).polled:
-                        self.moving.append(Line(rule, target, _Course(self, key, controller)))
+                        # Its turns are those of the gate's own clock.
+                        always = replace(rule, frequency=1)
+                        self.moving.append(Line(always, target, _Course(self, key, controller)))
                     else:
                         self.lines.append(SteeredLine(rule, target, key, output, places.batch_size))
         return told
@@ -294,7 +297,8 @@ def _build(rule: Rule, found: Mapping[str, Any], horizon: Horizon) -> Controller
         values = ", ".join(f"{float(value):g}" for value in starts)
         what = f"one value steers them all, and they begin at different ones ({values}); give it"
         raise AnnealError(f"{rule.name}.{rule.source.start_key}", what)
-    return rule.source.build(Lengths(rule.name, rule.interval, horizon, dict(found["lengths"])), start)
+    controller = rule.source.build(Lengths(rule.name, rule.interval, horizon, dict(found["lengths"])), start)
+    return replace(controller, every=rule.frequency) if isinstance(controller, Gate) else controller
 
 
 def _check(rule: Rule, target: Target, controller: Controller, resolved: Resolved) -> None:

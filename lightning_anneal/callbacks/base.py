@@ -437,8 +437,7 @@ class RuleCallback(Callback):
     def _restore_batch_size(self, trainer: Trainer) -> None:
         """Put the batch size of the checkpoint in force before loaders are made and the run's length is asked for."""
         engine = self._engine
-        names = [rule.name for rule in engine.rules if rule.sizes_batches]
-        if names:
+        if names := engine.batch_size_names:
             engine.find_targets(roots_of(trainer, trainer.lightning_module), names=names)
             engine.build(horizon_of(trainer))
             engine.write_batch_size(tell=False)

@@ -73,7 +73,8 @@ class Watch:
         self.poll.warn_of_other_ranks(own, readings)
         for told in self._engine.poll(readings):
             rank_zero_warn(told)
-        self._feed(means, known)
+        # A resume may have begun the epoch already; what was measured was measured in the one before.
+        self._feed(means, known, trainer.current_epoch - epoch_ended)
         return readings
 
     def steer(self, trainer: Trainer, step: int) -> None:
@@ -82,15 +83,15 @@ class Watch:
         def see() -> tuple[dict[str, Means], list[str]]:
             return self.measures.read_step(trainer, step), self.measures.known(trainer)
 
-        self._feed(*agree(trainer.strategy, see))
+        self._feed(*agree(trainer.strategy, see), trainer.current_epoch)
         self.measures.plan(step)
 
-    def _feed(self, means: Mapping[str, Means], known: Iterable[str]) -> None:
+    def _feed(self, means: Mapping[str, Means], known: Iterable[str], epoch: int) -> None:
+        """Let controllers have what was measured in an epoch, or in the step in force."""
         engine = self._engine
         for key, seen in means.items():
             by_step = engine.steering.rules[key][0].interval == "step"
-            # What was measured was measured in what is in force still.
-            for told in engine.steering.feed(key, seen, engine.step_in_force if by_step else engine.epoch, known):
+            for told in engine.steering.feed(key, seen, engine.step_in_force if by_step else epoch, known):
                 rank_zero_warn(told)
 
     # -- state --------------------------------------------------------------------------------------------------------
