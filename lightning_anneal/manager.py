@@ -122,20 +122,21 @@ class AnnealingManager:
         epoch = None if epoch is None else _moment("epoch", epoch)
         step = None if step is None else _moment("step", step)
         engine = self._engine
-        stood = dict(engine.reactions.progress), dict(engine.steering.standing)
+        stood = dict(engine.reactions.progress), dict(engine.steering.standing), engine.step_in_force
         told = engine.reactions.poll(readings)
         for key, seen in means.items():
             told += self._feed(key, seen, epoch, step)
+        engine.step_in_force = engine.step_in_force if step is None else step
         try:
             if epoch is not None:
                 engine.begin_epoch(epoch)
-                engine.start_epoch(epoch)
+                engine.start_epoch(epoch, begins=True)
                 self._next_epoch = epoch + 1
             else:
                 engine.apply_answers(step)
         except AnnealError:
             engine.reactions.load(stood[0])
-            engine.steering.standing = stood[1]
+            engine.steering.standing, engine.step_in_force = stood[1:]
             raise
         for warning in told:
             warnings.warn(warning, stacklevel=2)

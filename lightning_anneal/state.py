@@ -61,7 +61,7 @@ class State:
         triggers: How far each reaction has come, as plain values.
         steered: How far each controller has come, as plain values.
         run: The length of the run, by ``max_epochs`` and ``max_steps``, that lengths in per cent were found with.
-        followed: By parameter that follows another: what that one was. An evaluation has no optimizer to read.
+        followed: By target that follows another one: what it went by at its last turn, as plain values.
     """
 
     epoch: int
@@ -71,7 +71,7 @@ class State:
     triggers: dict[str, Any] = field(default_factory=dict)
     steered: dict[str, Any] = field(default_factory=dict)
     run: dict[str, float | None] = field(default_factory=dict)
-    followed: dict[str, float] = field(default_factory=dict)
+    followed: dict[str, Any] = field(default_factory=dict)
 
     def plain(self) -> dict[str, Any]:
         """As plain values, independent of what the run goes on to change."""
@@ -90,7 +90,7 @@ class State:
         if self.steered:
             state["steered"] = self.steered
         if self.followed:
-            state["followed"] = dict(self.followed)
+            state["followed"] = self.followed
         return state
 
 
@@ -113,8 +113,7 @@ def read_state(state: object, places: Mapping[str, Place]) -> State:
         run = {str(k): None if v is None else number(f"checkpoint.{k}", v) for k, v in state.get("run", {}).items()}
         epoch, step = (count(f"checkpoint.{key}", state[key], least=0) for key in ("epoch", "step"))
         # Version 1 had no triggers.
-        triggers, steered = (dict(state.get(key, {})) for key in ("triggers", "steered"))
-        followed = {str(k): number(f"checkpoint.{k}", v) for k, v in state.get("followed", {}).items()}
+        triggers, steered, followed = (dict(state.get(key, {})) for key in ("triggers", "steered", "followed"))
         saved = State(epoch, step, found, places, triggers, steered, run, followed)
     except DAMAGE as error:
         raise damaged(error) from None

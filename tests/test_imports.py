@@ -87,7 +87,7 @@ LAYERS = {
     "horizons": {"clock", "errors", "state"},
     "reactions": {"checks", "errors", "lines", "rules", "targets", "triggers"},
     "steering": {"checks", "clock", "controllers", "errors", "lines", "rules", "schedules", "targets"},
-    "following": {"checks", "errors", "follow", "lines", "rules", "targets"},
+    "following": {"checks", "clock", "controllers", "errors", "follow", "lines", "rules", "targets", "triggers"},
     "stepping": {"lines"},
     "engine": {
         *(
