@@ -96,7 +96,7 @@ LAYERS = {
     "phasing": {
         *("checks", "clock", "errors", "lines", "phases", "recipes", "rules", "schedules", "targets"),
     },
-    "following": {"checks", "errors", "follow", "lines", "rules", "targets"},
+    "following": {"checks", "clock", "controllers", "errors", "follow", "lines", "rules", "targets", "triggers"},
     "stepping": {"lines"},
     "engine": {
         *(
