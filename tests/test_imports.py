@@ -75,10 +75,6 @@ LAYERS = {
     "overrides": {"errors"},
     "terminal": set(),
     "settings_are_data": {"errors"},
-    "preview": {
-        *("errors", "checks", "clock", "config", "rules", "schedules", "triggers", "beta_rules", "drawing", "optim"),
-        *("config_files", "overrides", "terminal", ""),
-    },
     "targets": {"errors", "checks", "rules", "triggers"},
     "changes": {"checks"},
     "audit": {"changes", "checks"},
@@ -87,6 +83,10 @@ LAYERS = {
     "horizons": {"clock", "errors", "state"},
     "reactions": {"checks", "errors", "lines", "rules", "targets", "triggers"},
     "steering": {"checks", "clock", "controllers", "errors", "lines", "rules", "schedules", "targets"},
+    "preview": {
+        *("errors", "checks", "clock", "config", "rules", "schedules", "triggers", "beta_rules", "drawing", "optim"),
+        *("config_files", "controllers", "follow", "overrides", "steering", "terminal", ""),
+    },
     "following": {"checks", "errors", "follow", "lines", "rules", "targets"},
     "stepping": {"lines"},
     "engine": {
