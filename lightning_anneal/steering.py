@@ -143,8 +143,8 @@ class Steering:
             here = [rule for rule in rules if rule.name in resolved and rule.name in found]
             if not here:
                 continue
-            self.controllers[key] = controller = _build(here[0], found[here[0].name], horizon)
-            told += self._begin(key, controller)
+            controller = _build(here[0], found[here[0].name], horizon)
+            told += self.begin(key, controller)
             for rule in here:
                 output = rule.source.output if isinstance(rule.source, Steer) else ""
                 places = resolved[rule.name]
@@ -158,8 +158,13 @@ class Steering:
                         self.lines.append(SteeredLine(rule, target, key, output, places.batch_size))
         return told
 
-    def _begin(self, key: str, controller: Controller) -> list[str]:
-        """A controller that remembers nothing yet begins, and so does one that remembers another kind's things."""
+    def begin(self, key: str, controller: Controller) -> list[str]:
+        """A controller that remembers nothing yet begins, and so does one that remembers another kind's things.
+
+        Returns:
+            What to warn of.
+        """
+        self.controllers[key] = controller
         kind, memory, before = type(controller).__name__, controller.begin(), self.standing.get(key)
         kind = f"{kind} of {', '.join(self.monitors(key))}"
         if before is not None and before.kind == kind:
@@ -297,7 +302,22 @@ def _build(rule: Rule, found: Mapping[str, Any], horizon: Horizon) -> Controller
         values = ", ".join(f"{float(value):g}" for value in starts)
         what = f"one value steers them all, and they begin at different ones ({values}); give it"
         raise AnnealError(f"{rule.name}.{rule.source.start_key}", what)
-    controller = rule.source.build(Lengths(rule.name, rule.interval, horizon, dict(found["lengths"])), start)
+    return build_controller(rule, Lengths(rule.name, rule.interval, horizon, dict(found["lengths"])), start)
+
+
+def build_controller(rule: Rule, lengths: Lengths, start: float | None) -> Controller:
+    """The controller of a rule.
+
+    Args:
+        rule: The rule.
+        lengths: Turns lengths into numbers and keeps them.
+        start: The value found in the target, if that is part of it.
+
+    Raises:
+        AnnealError: For a value out of range, or a length that can't be known.
+    """
+    assert isinstance(rule.source, Steer)
+    controller = rule.source.build(lengths, start)
     return replace(controller, every=rule.frequency) if isinstance(controller, Gate) else controller
 
 
