@@ -96,6 +96,7 @@ LAYERS = {
     "preview": {
         *("errors", "checks", "clock", "config", "rules", "schedules", "triggers", "beta_rules", "drawing", "optim"),
         *("config_files", "controllers", "follow", "overrides", "steering", "terminal", ""),
+        *("balance_rules", "phases", "phasing"),
     },
     "stepping": {"lines"},
     "engine": {

@@ -173,6 +173,7 @@ class RuleCallback(Callback):
             metrics=metrics or {},
             early_stopping=early_stopping,
             starts=start or {},
+            plan=self._engine.plan,
         )
 
     # -- what a subclass says -------------------------------------------------------------------------------------

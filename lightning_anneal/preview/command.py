@@ -161,6 +161,7 @@ def planned_run(
         one_rate=all(optim.get(key) is None for key in ("lr_parameter_groups", "recurrent_learning_rate_multiplier")),
         validates_every=count("trainer.check_val_every_n_epoch", run.trainer.get("check_val_every_n_epoch") or 1),
         by_command=True,
+        plan=run.plan,
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from lightning_anneal.checks import Value
 from lightning_anneal.clock import Horizon
+from lightning_anneal.phases import Plan
 from lightning_anneal.preview.stopping import Stopper
 from lightning_anneal.rules import Rule
 
@@ -38,6 +39,7 @@ class PlannedRun:
         rates: Makes the learning rate, given the horizon; ``None`` for a run that shows none.
         one_rate: Whether it is that of all parameter groups.
         validates_every: Epochs from one validation to the next.
+        plan: The phases that some of the rules belong to.
         by_command: Whether notes name the options of the command, or the arguments in Python; ``None`` for neither.
     """
 
@@ -52,6 +54,7 @@ class PlannedRun:
     rates: Callable[[Horizon], Rates] | None = None
     one_rate: bool = True
     validates_every: int = 1
+    plan: Plan = Plan()
     by_command: bool | None = False
 
     def hint(self, option: str, argument: str) -> str:
