@@ -324,8 +324,8 @@ class Engine:
 
     @property
     def lines(self) -> list[Line]:
-        """The targets that have a schedule, each under its own."""
-        return list(self._lines)
+        """The targets that have a schedule, each under its own; but for those whose values to come nobody knows."""
+        return [line for line in self._lines if line not in self.steering.moving]
 
     @property
     def schedules(self) -> dict[str, Schedule]:

@@ -221,7 +221,7 @@ def _options() -> Parser:
         "--metric",
         **_MANY,
         metavar="NAME=FILE.csv",
-        help="a metric to answer to (triggers and gates: default a made-up one)",
+        help="a metric to answer to (triggers, gates: else a made-up one)",
     )
     add("--start", **_MANY, metavar="NAME=VALUE", help="a value that only the built model would show")
     add("--width", type=int, metavar="N", help="characters in a line (default: the terminal's)")

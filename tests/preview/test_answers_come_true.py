@@ -290,12 +290,14 @@ def test_other_runs(tmp_path: Path, options: dict[str, Any]) -> None:
 def test_training_metrics_are_there_without_a_validation(tmp_path: Path) -> None:
     kls = [4.0, 1.0, 3.0, 2.5, 0.5, 2.0]
     rules = {"held": held(), "limited": limited(start_value=1), "follows": follow("held")}
-    module, _ = configured(tmp_path, rules, [1.0] * 3, kls=kls, check_val_every_n_epoch=2, max_epochs=6)
-    preview = HyperparamAnnealingCallback(rules).preview(6, metrics={"kl": kls})
+    every_second = {"check_val_every_n_epoch": 2, "max_epochs": 6}
+    module, _ = configured(tmp_path, rules, [1.0] * 3, kls=kls, **every_second)
+    (tmp_path / "kl.csv").write_text("kl\n" + "".join(f"{kl}\n" for kl in kls))
+    run = read_run({"trainer": {**every_second, "callbacks": [annealing(**rules)]}})
+    preview = preview_of(run, metrics={"kl": str(tmp_path / "kl.csv")})
     for name in rules:
         assert preview[name] == module.epochs(name)
-    (tmp_path / "kl.csv").write_text("kl\n" + "".join(f"{kl}\n" for kl in kls))
-    config = {"trainer": {"max_epochs": 6, "check_val_every_n_epoch": 2, "callbacks": [annealing(**rules)]}}
+        assert len(set(preview[name])) > 3
 
 
 def test_a_run_that_ends_early(tmp_path: Path) -> None:
