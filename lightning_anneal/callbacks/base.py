@@ -273,7 +273,8 @@ class RuleCallback(Callback):
             # Resumed from a checkpoint that knows nothing of this callback.
             steps.done = trainer.global_step // max(1, len(trainer.optimizers))
         if trainer.is_global_zero:
-            names = [*(target.name for target in engine.targets), *scaled_names(trainer, engine), "phase"]
+            names = [*(target.name for target in engine.targets), *scaled_names(trainer, engine)]
+            names += ["phase"] if engine.plan else []
             folder = report.log_folder(trainer)
             anew = (
                 first
@@ -286,7 +287,12 @@ class RuleCallback(Callback):
         if not first and trainer.ckpt_path is None:
             # Another fit of this Trainer: its optimizers are new, and know nothing of a batch size that has grown.
             scale_rates(trainer, engine, engine.first_batch_size, steps.done)
-        self._begin_epoch(trainer, steps.done, begins=False)
+        if first:
+            # A run may begin in the midst of its phases: with a checkpoint that knows nothing of this callback.
+            engine.advance_phases(trainer.current_epoch, steps.done, within=False)
+        if first or not engine.plan or engine.epoch == trainer.current_epoch:
+            # Else that epoch begins in a moment, and perhaps in another phase.
+            self._begin_epoch(trainer, steps.done, begins=False)
         if first or steps.done <= engine.step_in_force:
             engine.go_to_step(steps.done, first=first)
         else:
@@ -305,11 +311,14 @@ class RuleCallback(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._find_new_groups(trainer, pl_module)
-        readings = self._look(trainer, epoch_ended=True) if self._poll.pending else {}
-        step = self._steps.count(trainer)
-        self._engine.advance_phases(trainer.current_epoch, step, readings, within=False)
-        self._next_phase = self._engine.phasing.next_step
+        if self._poll.pending:
+            self._look(trainer, epoch_ended=True)
+        step, engine = self._steps.count(trainer), self._engine
+        turned = engine.advance_phases(trainer.current_epoch, step, within=False)
+        self._next_phase = engine.phasing.next_step
         self._begin_epoch(trainer, step, begins=True)
+        if turned:
+            engine.enter_phase(trainer.current_epoch, step, within=False)
         report.log_values(trainer, self._phase_tagged(), report.batch_step(trainer))
         self._at_epoch_start(trainer, report.batch_step(trainer))
         self._show(trainer)
@@ -323,13 +332,14 @@ class RuleCallback(Callback):
             steers = steps.done >= self._measures.next_update
             if steers:
                 self._steer(trainer, steps.done)
+            # Before the values of this step, which are those of the next phase; a look may have its say first.
+            if steps.done >= self._next_phase and not (self._watching and self._poll.due):
+                self._turn_phase(trainer)
             self._engine.start_step(steps.done)
             if steers:
                 self._engine.apply_answers(steps.done)
         if self._watching and self._poll.due:
             self._look_within_epoch(trainer)
-        if steps.done >= self._next_phase:
-            self._turn_phase(trainer, {})
         if steps.done >= self._next_due and (moved or not steps.automatic):
             self._log_step_if_due(trainer)
 
@@ -420,13 +430,13 @@ class RuleCallback(Callback):
         self._audit.add(change)
         say(change)
 
-    def _look(self, trainer: Trainer, *, epoch_ended: bool) -> dict[str, Reading]:
+    def _look(self, trainer: Trainer, *, epoch_ended: bool) -> None:
         """Let triggers and controllers look at the run; rank 0 says what there is to be seen."""
-        reactions = self._engine.reactions
+        reactions, waiting = self._engine.reactions, self._engine.waiting
         own: dict[str, Reading] = {}
 
         def see() -> tuple[dict[str, Reading], dict[str, Means], list[str]]:
-            own.update(self._poll.read(trainer, reactions, epoch_ended=epoch_ended))
+            own.update(self._poll.read(trainer, reactions, epoch_ended=epoch_ended, waiting=waiting))
             means = self._measures.read_epoch(trainer, ended=epoch_ended) if self._measures else {}
             return own, means, self._measures.known(trainer)
 
@@ -435,7 +445,6 @@ class RuleCallback(Callback):
         for told in self._engine.poll(readings):
             rank_zero_warn(told)
         self._feed(means, known)
-        return readings
 
     def _steer(self, trainer: Trainer, step: int) -> None:
         """Let the controllers by step have their turn, before the values of this step are put in force."""
@@ -455,25 +464,28 @@ class RuleCallback(Callback):
             for told in engine.steering.feed(key, seen, engine.step_in_force if by_step else engine.epoch, known):
                 rank_zero_warn(told)
 
-    def _turn_phase(self, trainer: Trainer, readings: Mapping[str, Reading]) -> None:
+    def _turn_phase(self, trainer: Trainer) -> None:
         """Within an epoch: let the running phase give way to the next, if it is over."""
-        engine, step, epoch = self._engine, self._steps.done, trainer.current_epoch
-        if engine.advance_phases(epoch, step, readings, within=True):
-            engine.enter_phase(epoch, step)
-            report.log_values(trainer, self._phase_tagged(), report.batch_step(trainer))
+        engine, step, epoch, before = self._engine, self._steps.done, trainer.current_epoch, self.values
+        if engine.advance_phases(epoch, step, within=True):
+            engine.enter_phase(epoch, step, within=True)
+            report.log_values(trainer, {**self._phase_tagged(), **self._changed(before)}, report.batch_step(trainer))
             self._show(trainer)
         self._next_phase = engine.phasing.next_step
 
     def _phase_tagged(self) -> dict[str, float]:
         return {self.tag("phase"): float(self._engine.phasing.index)} if self._engine.plan else {}
 
+    def _changed(self, before: Mapping[str, Value]) -> dict[str, float]:
+        """What has another value now, for the loggers."""
+        return self._tagged({name: value for name, value in self.values.items() if value != before[name]})
+
     def _look_within_epoch(self, trainer: Trainer) -> None:
+        self._look(trainer, epoch_ended=False)
+        self._turn_phase(trainer)
         before = self.values
-        readings = self._look(trainer, epoch_ended=False)
-        self._turn_phase(trainer, readings)
         self._engine.apply_answers(self._steps.done)
-        changed = {name: value for name, value in self.values.items() if value != before[name]}
-        report.log_values(trainer, self._tagged(changed), report.batch_step(trainer))
+        report.log_values(trainer, self._changed(before), report.batch_step(trainer))
         self._show(trainer)
 
     def _begin_epoch(self, trainer: Trainer, step: int, *, begins: bool) -> None:
