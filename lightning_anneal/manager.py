@@ -134,16 +134,16 @@ class AnnealingManager:
         for key, seen in means.items():
             told += self._feed(key, seen, epoch, step)
         now = (engine.epoch if epoch is None else epoch, engine.step_in_force if step is None else step)
-        turned = engine.advance_phases(*now, readings, within=epoch is None)
+        turned = engine.advance_phases(*now, within=epoch is None)
         engine.step_in_force = now[1]
         try:
             if epoch is not None:
                 engine.begin_epoch(epoch)
                 engine.start_epoch(epoch, begins=True)
                 self._next_epoch = epoch + 1
-            elif turned:
-                engine.enter_phase(*now)
-            else:
+            if turned:
+                engine.enter_phase(*now, within=epoch is None)
+            if epoch is None:
                 engine.apply_answers(step)
         except AnnealError:
             engine.reactions.load(stood[0])
@@ -205,7 +205,7 @@ class AnnealingManager:
         """What the triggers of a loop of one's own see."""
         if not isinstance(metrics, Mapping):
             raise AnnealError("metrics", f"must be a mapping of names to numbers, got {quote(metrics)}")
-        reactions = self._engine.reactions.by_name
+        reactions = {n: r for n, r in self._engine.reactions.by_name.items() if r.watches != "phases"}
         monitors: list[str | None] = [reaction.monitor for reaction in reactions.values()]
         monitors += [name for key in self._engine.steering.rules for name in self._engine.steering.monitors(key)]
         for key in metrics:
@@ -242,10 +242,12 @@ def _annealing_params(config: Any) -> tuple[Any, Any, Any]:
         if "annealing_params" in config or phases is not None:
             return config.get("annealing_params"), phases, config
         return config, None, None
-    if not hasattr(config, "annealing_params"):
+    phases = getattr(config, "phases", None)
+    phases = phases if isinstance(phases, Sequence) else None
+    if not hasattr(config, "annealing_params") and phases is None:
         what = f"{type(config).__name__} has no annealing_params; give an object or a mapping that has"
         raise AnnealError("config", what)
-    return config.annealing_params, getattr(config, "phases", None), config
+    return getattr(config, "annealing_params", None), phases, config
 
 
 def _roots(objects: Mapping[str, Any], owner: Any) -> Roots:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from torch.optim.lr_scheduler import ReduceLROnPlateau
@@ -74,7 +74,16 @@ class Poll:
         Raises:
             AnnealError: If there is none, or several and no word on which.
         """
-        names = [*names, *self._watchers]
+        try:
+            self._bind(trainer, [*names, *self._watchers])
+        except AnnealError as error:
+            name, _, key = error.where.rpartition(".")
+            # Which has another name in a phase.
+            if name in self._watchers and key == "trigger_source":
+                raise AnnealError(f"{name}.trigger", error.what) from None
+            raise
+
+    def _bind(self, trainer: Trainer, names: Iterable[str]) -> None:
         reactions = {name: self._reactions[name] for name in names if name in self._reactions}
         self._bound = list(reactions)
         self.stoppers = {n: self._stopper(trainer, n, r) for n, r in reactions.items() if r.watches == "stopper"}
@@ -132,13 +141,16 @@ class Poll:
 
     # -- what -----------------------------------------------------------------------------------------------------
 
-    def read(self, trainer: Trainer, reactions: Reactions, *, epoch_ended: bool) -> dict[str, Reading]:
+    def read(
+        self, trainer: Trainer, reactions: Reactions, *, epoch_ended: bool, waiting: Collection[str] = ()
+    ) -> dict[str, Reading]:
         """What is seen now, by rule. A rule whose metric is the one of the last look sees nothing.
 
         Args:
             trainer: The trainer.
             reactions: How far the rules have come.
             epoch_ended: Whether this is the start of an epoch.
+            waiting: Watchers that wait for their turn, and may wait for a metric that is logged only then.
 
         Raises:
             AnnealError: On rank 0, if a metric isn't logged at all.
@@ -154,12 +166,12 @@ class Poll:
                     readings[name] = reading
         self._recorded = _records(trainer)
         if epoch_ended and trainer.is_global_zero and (self._validated or not trainer.enable_validation):
-            readings |= self._absent(trainer, set(self._bound) - set(readings))
+            readings |= self._absent(trainer, set(self._bound) - set(readings), waiting)
         self._logged.looked()
         return readings
 
-    def _absent(self, trainer: Trainer, names: set[str]) -> dict[str, Reading]:
-        """What a patient rule sees of a metric that isn't there.
+    def _absent(self, trainer: Trainer, names: set[str], waiting: Collection[str]) -> dict[str, Reading]:
+        """What a patient rule sees of a metric that isn't there, or a watcher that waits.
 
         Raises:
             AnnealError: For a rule that isn't.
@@ -168,7 +180,7 @@ class Poll:
         for name, metric in self._metrics.items():
             if name in names and metric not in trainer.callback_metrics:
                 what = f"no metric {quote(metric)} has been logged{suggestion(metric, trainer.callback_metrics)}"
-                if not self._reactions[name].patient:
+                if not self._reactions[name].patient and name not in waiting:
                     raise AnnealError(f"{name}.monitor", what)
                 readings[name] = Reading(note=what, absent=True)
         return readings

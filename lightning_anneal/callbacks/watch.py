@@ -52,20 +52,18 @@ class Watch:
         """An epoch is over, after which there is something to look at."""
         self.poll.pending = bool(self)
 
-    def look(self, trainer: Trainer, *, epoch_ended: bool) -> dict[str, Reading]:
+    def look(self, trainer: Trainer, *, epoch_ended: bool) -> None:
         """Let the triggers look, and the controllers that don't count steps.
 
         Args:
             trainer: The trainer.
             epoch_ended: Whether this is the start of an epoch.
-
-        Returns:
-            What the triggers have seen.
         """
         own: dict[str, Reading] = {}
 
         def see() -> tuple[dict[str, Reading], dict[str, Means], list[str]]:
-            own.update(self.poll.read(trainer, self._engine.reactions, epoch_ended=epoch_ended))
+            engine = self._engine
+            own.update(self.poll.read(trainer, engine.reactions, epoch_ended=epoch_ended, waiting=engine.waiting))
             means = self.measures.read_epoch(trainer, ended=epoch_ended) if self.measures else {}
             return own, means, self.measures.known(trainer)
 
@@ -75,7 +73,6 @@ class Watch:
             rank_zero_warn(told)
         # A resume may have begun the epoch already; what was measured was measured in the one before.
         self._feed(means, known, trainer.current_epoch - epoch_ended)
-        return readings
 
     def steer(self, trainer: Trainer, step: int) -> None:
         """Let the controllers have their turn that have it at this step, before the step's values are put in force."""

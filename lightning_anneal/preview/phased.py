@@ -87,7 +87,7 @@ class PlannedPhases:
         at: Callable[[int], Value]
         if isinstance(rule.source, Phased):
             lengths = Lengths(rule.name, rule.interval, horizon)
-            curve = PhasedCurve(rule.name, rule.source, lengths, float(start or 0.0), self._phasing)
+            curve = PhasedCurve(rule, lengths, float(start or 0.0), self._phasing)
             at = lambda t: rounded(rule, curve(rule.due(t)))  # noqa: E731
         else:
             assert isinstance(rule.source, Reaction)

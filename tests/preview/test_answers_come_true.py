@@ -11,7 +11,9 @@ import torch
 from lightning.pytorch.callbacks import EarlyStopping
 
 from lightning_anneal import AnnealError, HyperparamAnnealingCallback
+from lightning_anneal.preview.command import preview_of
 from lightning_anneal.preview.planned import Preview
+from lightning_anneal.preview.run_config import read_run
 from tests.preview.runs import Optimized, Watched, fitted, previewed
 from tests.written import annealing, stopping
 
