@@ -201,7 +201,6 @@ def test_what_a_controller_has_to_say_is_a_note() -> None:
         "beta: kl is nan, so the value is kept",
         "by_step: kl is nan, so the value is kept",
         "beta: the set point 2 is out of reach: kl is 9 with the value at its max_value 0.5",
-        "by_step: the set point 2 is out of reach: kl is 9 with the value at its max_value 1",
         "kl ends after 23 epochs; nothing answers to it then",
     )
 
