@@ -155,7 +155,7 @@ LAYERS = {
             "engine",
             "optim",
         ),
-        *("lightning_cli", "preview", "terminal"),
+        *("controllers", "follow", "lightning_cli", "preview", "terminal"),
     },
     "history": {"errors", "audit", "changes", "drawing", "preview", "terminal"},
     "search": {
