@@ -271,7 +271,7 @@ class RuleCallback(Callback):
             engine.go_to_step(engine.step_in_force, tell=False)
         self._next_due = steps.done if self._step_names else math.inf
         if self._measures:
-            self._measures.begin(trainer, pl_module.device, steps.done)
+            self._measures.begin(trainer, pl_module.device, engine.step_in_force)
         steps.begin(trainer, automatic=pl_module.automatic_optimization)
         if first and trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[union-attr]
             engine.warn_if_cut_short(horizon_of(trainer))
@@ -282,7 +282,7 @@ class RuleCallback(Callback):
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._find_new_groups(trainer, pl_module)
         if self._poll.pending:
-            self._look(trainer, epoch_ended=True)
+            self._look(trainer, self._engine.step_in_force, epoch_ended=True)
         self._begin_epoch(trainer, self._steps.count(trainer), begins=True)
         self._at_epoch_start(trainer, report.batch_step(trainer))
         self._show(trainer)
@@ -292,7 +292,10 @@ class RuleCallback(Callback):
         if batch_idx == 0:
             self._find_new_groups(trainer, pl_module)  # a callback behind this one may have added some
         moved = steps.moved(trainer)
+        begins = False
         if moved:
+            # After a resume in the midst of a step, which has had its turn, it has moved and begins nothing.
+            begins = steps.done > self._engine.step_in_force
             steers = steps.done >= self._measures.next_update
             if steers:
                 self._steer(trainer, steps.done)
@@ -300,7 +303,7 @@ class RuleCallback(Callback):
             if steers:
                 self._engine.apply_answers(steps.done)
         if self._watching and self._poll.due:
-            self._look_within_epoch(trainer)
+            self._look_within_epoch(trainer, begins=begins)
         if steps.done >= self._next_due and (moved or not steps.automatic):
             self._log_step_if_due(trainer)
 
@@ -391,41 +394,51 @@ class RuleCallback(Callback):
         self._audit.add(change)
         say(change)
 
-    def _look(self, trainer: Trainer, *, epoch_ended: bool) -> None:
-        """Let triggers and controllers look at the run; rank 0 says what there is to be seen."""
+    def _look(self, trainer: Trainer, last_step: int, *, epoch_ended: bool) -> None:
+        """Let triggers and controllers look at the run; rank 0 says what there is to be seen.
+
+        Args:
+            trainer: The trainer.
+            last_step: The last step before what is to be seen.
+            epoch_ended: Whether an epoch has ended, not only a validation.
+        """
         reactions = self._engine.reactions
         own: dict[str, Reading] = {}
 
         def see() -> tuple[dict[str, Reading], dict[str, Means], list[str]]:
             own.update(self._poll.read(trainer, reactions, epoch_ended=epoch_ended))
             means = self._measures.read_epoch(trainer, ended=epoch_ended) if self._measures else {}
-            return own, means, self._measures.known(trainer)
+            return own, means, self._measures.known(trainer, means.values())
 
         readings, means, known = agree(trainer.strategy, see)
         self._poll.warn_of_other_ranks(own, readings)
         for told in reactions.poll(readings):
             rank_zero_warn(told)
-        self._feed(means, self._engine.epoch, known)
+        self._feed(means, last_step, known)
 
     def _steer(self, trainer: Trainer, step: int) -> None:
         """Let the controllers by step have their turn, before the values of this step are put in force."""
 
         def see() -> tuple[dict[str, Means], list[str]]:
-            return self._measures.read_step(trainer, step), self._measures.known(trainer)
+            means = self._measures.read_step(trainer, step)
+            return means, self._measures.known(trainer, means.values())
 
         means, known = agree(trainer.strategy, see)
         self._feed(means, self._engine.step_in_force, known)
         self._measures.plan(step)
 
-    def _feed(self, means: Mapping[str, Means], t: float, known: Iterable[str]) -> None:
+    def _feed(self, means: Mapping[str, Means], last_step: int, known: Iterable[str]) -> None:
+        engine = self._engine
         for key, seen in means.items():
-            for told in self._engine.steering.feed(key, seen, t, known):
+            by_step = engine.steering.rules[key][0].interval == "step"
+            for told in engine.steering.feed(key, seen, last_step if by_step else engine.epoch, known):
                 rank_zero_warn(told)
 
-    def _look_within_epoch(self, trainer: Trainer) -> None:
-        before = self.values
-        self._look(trainer, epoch_ended=False)
-        self._engine.apply_answers(self._steps.done)
+    def _look_within_epoch(self, trainer: Trainer, *, begins: bool) -> None:
+        before, engine = self.values, self._engine
+        # What was seen came before the step that begins here.
+        self._look(trainer, engine.step_in_force - begins, epoch_ended=False)
+        engine.apply_answers(self._steps.done)
         changed = {name: value for name, value in self.values.items() if value != before[name]}
         report.log_values(trainer, self._tagged(changed), report.batch_step(trainer))
         self._show(trainer)
