@@ -24,7 +24,7 @@ from lightning_anneal.reactions import ReactingLine, Reactions
 from lightning_anneal.rules import Rule
 from lightning_anneal.schedules import Schedule
 from lightning_anneal.state import DAMAGE, Found, Place, State, damaged, read_state
-from lightning_anneal.steering import SteeredLine, Steering
+from lightning_anneal.steering import Course, SteeredLine, Steering
 from lightning_anneal.stepping import StepLoop
 from lightning_anneal.targets.path import parse_path
 from lightning_anneal.targets.resolve import Resolved, Roots, has_it, home_of, resolve
@@ -560,10 +560,12 @@ class Engine:
     def _why(self, line: Line | ReactingLine | SteeredLine) -> str:
         if isinstance(line, ReactingLine):
             return self.reactions.why(line)
-        return self.steering.why(line) if isinstance(line, SteeredLine) else "schedule"
+        if isinstance(line, SteeredLine):
+            return self.steering.why(line.key)
+        return self.steering.why(line.curve.key) if isinstance(line.curve, Course) else "schedule"
 
     def _tell(self, line: Line, old: Value, new: Value) -> None:
-        self.on_change(Change(self.epoch, self.step_in_force, line.target.name, old, new, "schedule"))
+        self.on_change(Change(self.epoch, self.step_in_force, line.target.name, old, new, self._why(line)))
 
     # -- evaluation -----------------------------------------------------------------------------------------------
 
@@ -622,7 +624,9 @@ class Engine:
 
 def _answers(line: AnyLine) -> bool:
     """Whether a line answers to events and metrics at once; a batch size waits for the next epoch."""
-    if isinstance(line, Line) or line.batch_size:
+    if isinstance(line, Line):
+        return isinstance(line.curve, Course)
+    if line.batch_size:
         return False
     return not isinstance(line, FollowingLine) or bool(line.answers)
 

@@ -121,7 +121,7 @@ class AnnealingManager:
             {'beta': 1.0}
         """
         readings = {} if metrics is None else self._readings(metrics)
-        means = {} if metrics is None else self._means(metrics)
+        means = self._means({} if metrics is None else metrics)
         before = self.values
         if epoch is None and step is None:
             epoch = self._next_epoch
@@ -163,6 +163,8 @@ class AnnealingManager:
         if (step if by_step else epoch) is None:
             return []
         turn = None if step is None or key not in steering.by_step else step % steering.by_step[key] == 0
+        if not means and not (turn and steering.standing[key].seen):
+            return []
         return list(steering.feed(key, means, engine.step_in_force if by_step else engine.epoch, turn=turn))
 
     def enter_eval(self) -> None:
@@ -193,12 +195,13 @@ class AnnealingManager:
         engine.go_to(engine.epoch, engine.step_in_force, tell=False)
 
     def _means(self, metrics: Mapping[str, Any]) -> dict[str, Means]:
-        """What the controllers of a loop of one's own see, those of which there is something to be seen."""
+        """What the controllers of a loop of one's own see; nothing of one whose metrics are not all there."""
         steering = self._engine.steering
         return {
             key: {name: as_reading(f"metrics.{name}", metrics[name]).value for name in steering.monitors(key)}
-            for key in steering.rules
             if all(metrics.get(name) is not None for name in steering.monitors(key))
+            else {}
+            for key in steering.rules
         }
 
     def _readings(self, metrics: Mapping[str, Any]) -> dict[str, Reading]:

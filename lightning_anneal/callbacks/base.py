@@ -277,7 +277,7 @@ class RuleCallback(Callback):
                 and not any(callback._audit.writes_to(folder) for callback in _ours(trainer))
             )
             self._audit.open(folder, names, steps.done, begins=first, anew=anew)
-        self._watch.begin(trainer, pl_module.device, steps.done)
+        self._watch.begin(trainer)
         if not first and trainer.ckpt_path is None:
             # Another fit of this Trainer: its optimizers are new, and know nothing of a batch size that has grown.
             scale_rates(trainer, engine, engine.first_batch_size, steps.done)
@@ -294,6 +294,7 @@ class RuleCallback(Callback):
             engine.go_to_step(engine.step_in_force, tell=False)
         self._next_due = steps.done if self._step_names else math.inf
         self._next_phase = engine.phasing.next_step
+        self._watch.begin_steps(trainer, pl_module.device)
         steps.begin(trainer, automatic=pl_module.automatic_optimization)
         if first and trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[union-attr]
             engine.warn_if_cut_short(horizon_of(trainer))
@@ -304,7 +305,7 @@ class RuleCallback(Callback):
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._find_new_groups(trainer, pl_module)
         if self._watch.poll.pending:
-            self._watch.look(trainer, epoch_ended=True)
+            self._watch.look(trainer, self._engine.step_in_force, epoch_ended=True)
         step, engine = self._steps.count(trainer), self._engine
         turned = engine.advance_phases(trainer.current_epoch, step, within=False)
         self._next_phase = engine.phasing.next_step
@@ -320,7 +321,10 @@ class RuleCallback(Callback):
         if batch_idx == 0:
             self._find_new_groups(trainer, pl_module)  # a callback behind this one may have added some
         moved = steps.moved(trainer)
+        begins = False
         if moved:
+            # After a resume in the midst of a step, which has had its turn, it has moved and begins nothing.
+            begins = steps.done > self._engine.step_in_force
             steers = steps.done >= self._watch.measures.next_update
             if steers:
                 self._watch.steer(trainer, steps.done)
@@ -331,7 +335,7 @@ class RuleCallback(Callback):
             if steers:
                 self._engine.apply_answers(steps.done)
         if self._watching and self._watch.poll.due:
-            self._look_within_epoch(trainer)
+            self._look_within_epoch(trainer, begins=begins)
         if steps.done >= self._next_due and (moved or not steps.automatic):
             self._log_step_if_due(trainer)
 
@@ -432,8 +436,9 @@ class RuleCallback(Callback):
         """What has another value now, for the loggers."""
         return self._tagged({name: value for name, value in self.values.items() if value != before[name]})
 
-    def _look_within_epoch(self, trainer: Trainer) -> None:
-        self._watch.look(trainer, epoch_ended=False)
+    def _look_within_epoch(self, trainer: Trainer, *, begins: bool) -> None:
+        # What was seen came before the step that begins here.
+        self._watch.look(trainer, self._engine.step_in_force - begins, epoch_ended=False)
         self._turn_phase(trainer)
         before = self.values
         self._engine.apply_answers(self._steps.done)
