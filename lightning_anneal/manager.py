@@ -177,7 +177,11 @@ class AnnealingManager:
 
     def state_dict(self) -> dict[str, Any]:
         """Where the run stands and what was found at its start, as plain values; no value that a rule gives."""
-        return self._engine.state_dict()
+        state = self._engine.state_dict()
+        if self._next_epoch != self._engine.epoch + 1:
+            # No epoch has begun, or none without a step of its own.
+            state["next_epoch"] = self._next_epoch
+        return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where a saved run stood: its values are put in force.
@@ -187,7 +191,7 @@ class AnnealingManager:
         """
         engine = self._engine
         engine.load_state_dict(state)
-        self._next_epoch = engine.epoch + 1
+        self._next_epoch = _moment("checkpoint.next_epoch", state.get("next_epoch", engine.epoch + 1))
         if told := engine.follow_horizon(self._horizon, self._policy):
             warnings.warn(told, stacklevel=2)
         engine.find_starts(self._horizon)
