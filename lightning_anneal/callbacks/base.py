@@ -414,7 +414,8 @@ class RuleCallback(Callback):
         self._poll.warn_of_other_ranks(own, readings)
         for told in reactions.poll(readings):
             rank_zero_warn(told)
-        self._feed(means, last_step, known)
+        # Where an epoch has ended the next one is there, which after a resume the engine is in already.
+        self._feed(means, max(trainer.current_epoch - epoch_ended, 0), last_step, known)
 
     def _steer(self, trainer: Trainer, step: int) -> None:
         """Let the controllers by step have their turn, before the values of this step are put in force."""
@@ -424,14 +425,15 @@ class RuleCallback(Callback):
             return means, self._measures.known(trainer, means.values())
 
         means, known = agree(trainer.strategy, see)
-        self._feed(means, self._engine.step_in_force, known)
+        self._feed(means, self._engine.epoch, self._engine.step_in_force, known)
         self._measures.plan(step)
 
-    def _feed(self, means: Mapping[str, Means], last_step: int, known: Iterable[str]) -> None:
-        engine = self._engine
+    def _feed(self, means: Mapping[str, Means], epoch: int, step: int, known: Iterable[str]) -> None:
+        """Let controllers have what was measured, of which this was the last epoch and the last step."""
+        steering = self._engine.steering
         for key, seen in means.items():
-            by_step = engine.steering.rules[key][0].interval == "step"
-            for told in engine.steering.feed(key, seen, last_step if by_step else engine.epoch, known):
+            t = step if steering.rules[key][0].interval == "step" else epoch
+            for told in steering.feed(key, seen, t, known):
                 rank_zero_warn(told)
 
     def _look_within_epoch(self, trainer: Trainer, *, begins: bool) -> None:
