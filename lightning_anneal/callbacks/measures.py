@@ -249,11 +249,12 @@ class Measures:
         for row, name in enumerate(names):
             if batches:
                 self._add_up(totals, key, name)
+            value = None
             # A step has no use for Lightning's mean of an epoch, nor has the midst of an epoch for its last step.
             if name not in self._of_batches or (batches and key not in self._by_step):
                 logged[name], value = self._look(trainer, key, name)
-                given = torch.tensor([] if value is None else [value], dtype=self._dtype)
-                totals.update(len(names) + row, given, refused=key in self._refused)
+            given = torch.tensor([] if value is None else [value], dtype=self._dtype)
+            totals.update(len(names) + row, given, refused=key in self._refused)
         rows = totals.compute().tolist()
         if any(refused for *_, refused in rows):
             all_well(trainer.strategy, lambda: self._raise(key))

@@ -76,7 +76,7 @@ class Watch:
         for told in self._engine.poll(readings):
             rank_zero_warn(told)
         # A resume may have begun the epoch already; what was measured was measured in the one before.
-        self._feed(means, known, last_step, trainer.current_epoch - epoch_ended)
+        self._feed(means, known, last_step, max(trainer.current_epoch - epoch_ended, 0))
 
     def steer(self, trainer: Trainer, step: int) -> None:
         """Let the controllers have their turn that have it at this step, before the step's values are put in force."""
