@@ -156,6 +156,7 @@ LAYERS = {
             "optim",
         ),
         *("controllers", "follow", "lightning_cli", "preview", "terminal"),
+        *("balance_rules", "phases", "phasing"),
     },
     "history": {"errors", "audit", "changes", "drawing", "preview", "terminal"},
     "search": {

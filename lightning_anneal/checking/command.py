@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lightning_anneal.checking.doubts import find_doubts
-from lightning_anneal.checking.parameter_lines import line_of
+from lightning_anneal.checking.parameter_lines import line_of, phases_line
 from lightning_anneal.checking.planned_rules import plan
 from lightning_anneal.checking.problems import find_problems, optimizer_problems
 from lightning_anneal.clock import Horizon
@@ -74,7 +74,8 @@ def check(
     warnings = find_doubts(run, rules, source, given_epochs=epochs is not None)
     if rates is not None and rates.scheduler is not None:
         warnings += doubts(rates.scheduler, rates.timing)
-    lines = [line_of(each) for each in rules] + ([] if rates is None else [_rate_line(rates, run)])
+    lines = [phases_line(run.plan)] if run.plan else []
+    lines += [line_of(each) for each in rules] + ([] if rates is None else [_rate_line(rates, run)])
     watched = run.callback_named("OptimizerWatchCallback")
     if not run.callbacks and not watched and rates is None and not problems:
         problems.append(AnnealError("config", "anneals nothing: no callback of lightning_anneal in trainer.callbacks"))

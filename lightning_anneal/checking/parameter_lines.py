@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from lightning_anneal.balance_rules import Weigh
 from lightning_anneal.checking.planned_rules import PlannedRule
 from lightning_anneal.controllers.constraint import Constraint
 from lightning_anneal.controllers.controller import Controller, Steer
@@ -12,6 +13,7 @@ from lightning_anneal.controllers.gate import Gate
 from lightning_anneal.controllers.pi_control import PIControl
 from lightning_anneal.drawing.panels import sampled
 from lightning_anneal.follow import Follow
+from lightning_anneal.phases import Plan
 from lightning_anneal.preview.moments import moments, words
 from lightning_anneal.schedules import Schedule
 from lightning_anneal.triggers.reaction import Reaction
@@ -23,7 +25,9 @@ _MOST_VALUES = 2000
 def line_of(planned: PlannedRule) -> str:
     """A parameter in one line."""
     rule = planned.rule
-    if isinstance(rule.source, Reaction):
+    if planned.phases:
+        text = _phased(planned)
+    elif isinstance(rule.source, Reaction):
         text = _reaction(rule.source)
     elif isinstance(rule.source, Follow):
         text = f"follows {_formula(rule.source)}{_timing(planned)}"
@@ -58,6 +62,23 @@ def _scheduled(planned: PlannedRule, curve: Schedule) -> str:
     return text
 
 
+def _phased(planned: PlannedRule) -> str:
+    parts = []
+    for phase, part in planned.phases.items():
+        if isinstance(part, Schedule):
+            parts.append(f"{words(part)} in {phase}")
+        else:
+            parts.append(f"{part:g} in {phase}" if isinstance(part, float) else f"{part} in {phase}")
+    return ", ".join(parts) + (
+        _timing(planned) if any(isinstance(x, Schedule) for x in planned.phases.values()) else ""
+    )
+
+
+def phases_line(plan: Plan) -> str:
+    """The phases of a run in one line."""
+    return "phases: " + ", ".join(f"{phase.name} {phase.told}" for phase in plan.phases)
+
+
 def _reaction(reaction: Reaction) -> str:
     response: Any = reaction.response
     event = "plateau" if reaction.source == "on_plateau" else reaction.source
@@ -74,6 +95,8 @@ def _reaction(reaction: Reaction) -> str:
 def _steered(planned: PlannedRule, controller: Controller) -> str:
     if isinstance(controller, Gate):
         return _gated(planned, controller)
+    if isinstance(planned.rule.source, Weigh):
+        return f"weight among {', '.join(planned.rule.source.losses)} by {planned.rule.source.method}{_timing(planned)}"
     low, high = controller.bounds
     begins = controller.value(controller.begin(), "", 0) if planned.has_start else None
     between = f", from {'the value found' if begins is None else f'{begins:g}'}, between {low:g} and {high:g}"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from lightning_anneal.checks import Value
 from lightning_anneal.clock import Horizon, Lengths
@@ -13,6 +14,8 @@ from lightning_anneal.controllers.controller import Controller, Steer
 from lightning_anneal.controllers.gate import Gate
 from lightning_anneal.errors import AnnealError
 from lightning_anneal.follow import Follow
+from lightning_anneal.phases import Phased
+from lightning_anneal.phasing import Phasing, tried
 from lightning_anneal.preview.followers import leader_of
 from lightning_anneal.preview.planned_run import ASSUMED_STEPS, PlannedRun
 from lightning_anneal.rules import Rule
@@ -37,6 +40,7 @@ class PlannedRule:
         length: The run's length in epochs (or steps); ``None`` if it isn't known.
         start: The value found, if it is known.
         controller: What steers it, a gate as well.
+        phases: By phase that moves it: a value or a schedule.
     """
 
     rule: Rule
@@ -44,6 +48,7 @@ class PlannedRule:
     length: float | None
     start: Value | None
     controller: Controller | None = None
+    phases: Mapping[str, Value | Schedule] = field(default_factory=dict)
 
     def value(self, t: int) -> float | None:
         """The value during an epoch (or step); ``None`` where it isn't known or there is no schedule."""
@@ -105,7 +110,12 @@ def _planned(rule: Rule, run: PlannedRun) -> PlannedRule:
     if isinstance(source, Follow):
         return PlannedRule(rule, None, None, start)
     if isinstance(source, Reaction):
-        return _checked(PlannedRule(rule, None, None, start))
+        given: Any = source.response.values if source.watches == "phases" else ()  # type: ignore[attr-defined]
+        phases = {name: value for name, value in zip(run.plan.names, given, strict=False) if value is not None}
+        return _checked(PlannedRule(rule, None, None, start, phases=phases))
+    if isinstance(source, Phased):
+        lengths = Lengths(rule.name, rule.interval, horizon)
+        return PlannedRule(rule, None, None, start, phases=_in_phases(rule, run, lengths, horizon, start))
     # One that is sure to be within the bounds of a constraint.
     any_start = source.low if isinstance(source, ConstraintRecipe) else _ANY_START
     begin = float(any_start if start is None else start) if source.needs_start else None
@@ -116,6 +126,26 @@ def _planned(rule: Rule, run: PlannedRun) -> PlannedRule:
     length = horizon.run(rule.interval)
     # With an assumption in it a length says nothing.
     return _checked(PlannedRule(rule, curve, None if assumed else length, start, controller))
+
+
+def _in_phases(
+    rule: Rule, run: PlannedRun, lengths: Lengths, horizon: Horizon, start: Value | None
+) -> dict[str, Value | Schedule]:
+    """What each phase makes of a parameter.
+
+    Raises:
+        AnnealError: If a schedule can't be built, or goes out of range.
+    """
+    phasing = Phasing(run.plan)
+    phasing.find_lengths(horizon)
+    found: dict[str, Value | Schedule] = {}
+    known = start is not None
+    for phase, part, curve in tried(rule, lengths, float(_ANY_START if start is None else start), phasing):
+        known = known or isinstance(part, float) or not part.needs_start
+        if known:
+            check_range(rule.name, key_of(rule), *curve.bounds)
+        found[phase.name] = part if isinstance(part, float) else curve
+    return found
 
 
 def _checked(planned: PlannedRule) -> PlannedRule:
