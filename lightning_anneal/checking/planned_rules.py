@@ -87,7 +87,9 @@ def plan(run: PlannedRun, problems: list[AnnealError]) -> list[PlannedRule]:
         try:
             planned.append(_planned(rule, run))
         except AnnealError as error:
-            problems.append(error if error.where.startswith(rule.name) else AnnealError(rule.name, str(error)))
+            problems.append(
+                error if error.where.startswith((rule.name, "phases.")) else AnnealError(rule.name, str(error))
+            )
     for each in planned:
         if isinstance(each.rule.source, Follow):
             try:
@@ -112,6 +114,8 @@ def _planned(rule: Rule, run: PlannedRun) -> PlannedRule:
     if isinstance(source, Reaction):
         given: Any = source.response.values if source.watches == "phases" else ()  # type: ignore[attr-defined]
         phases = {name: value for name, value in zip(run.plan.names, given, strict=False) if value is not None}
+        if numbers := [float(value) for value in phases.values() if isinstance(value, float)]:
+            check_range(rule.name, key_of(rule), min(numbers), max(numbers))
         return _checked(PlannedRule(rule, None, None, start, phases=phases))
     if isinstance(source, Phased):
         lengths = Lengths(rule.name, rule.interval, horizon)

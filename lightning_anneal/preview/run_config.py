@@ -268,11 +268,11 @@ def _annealing(run: RunConfig, arguments: Mapping[str, Any]) -> Iterator[Rule]:
 def _phases(run: RunConfig, arguments: Mapping[str, Any], rules: tuple[Rule, ...]) -> tuple[tuple[Rule, ...], Plan]:
     """The rules of the phases, and their plan."""
     phases = arguments.get("phases")
-    for phase in phases if isinstance(phases, list) else ():
-        _tried(run, check_objects, _mapping(phase).get("anneal"))
     read = _tried(run, read_settings, None, phases)
     if read is None:
         return (), Plan()
+    for phase in phases if isinstance(phases, list) else ():
+        _tried(run, check_objects, _mapping(phase).get("anneal"))
     own = [rule.name for rule in rules]
     for rule in read[0]:
         if rule.name in own:

@@ -434,3 +434,51 @@ def test_mistakes_on_the_command_line(
         status = int(str(stop.code))
     assert status == 2
     assert capsys.readouterr().err.rstrip() == error
+
+
+# -- phases and balanced losses ---------------------------------------------------------------------------------------
+
+
+def phased(*phases: Any, **params: Any) -> dict[str, Any]:
+    more = {"annealing_params": params} if params else {}
+    return {"class_path": "lightning_anneal.HyperparamAnnealingCallback", "init_args": {"phases": list(phases), **more}}
+
+
+def balanced(**arguments: Any) -> dict[str, Any]:
+    return {"class_path": "lightning_anneal.LossBalancingCallback", "init_args": {"losses": ["a", "b"], **arguments}}
+
+
+WARM: dict[str, Any] = {"name": "warm", "until": "10ep", "set": {"beta": 0.0, "frozen": True}}
+BELOW = {"trigger": "metric_below", "monitor": "val_loss", "threshold": 0.5, "at_most": "20ep"}
+
+
+def test_phases_and_losses_have_lines() -> None:
+    main_ = {"name": "main", "until": BELOW, "anneal": {"beta": linear(total_steps=5)}}
+    run = read_run(config(phased(WARM, main_, {"name": "finish", "set": {"frozen": False}}), balanced(method="dwa")))
+    problems, _, lines = check(run)
+    assert problems == []
+    assert lines == [
+        "phases: warm until 10ep, main until metric_below val_loss, at most 20ep, finish to the end",
+        "beta: 0 in warm, linear in main by epoch",
+        "frozen: True in warm, False in finish",
+        "a: weight among a, b by dwa by epoch",
+        "b: weight among a, b by dwa by epoch",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("callback", "problem"),
+    [
+        (phased(WARM, {"name": "main", "anneal": {"temp": {"strategy": "cosin", "end_value": 1}}}), "phases.main.anneal.temp.strategy: unknown strategy 'cosin'; did you mean 'cosine'?"),
+        (phased(WARM, {"name": "main"}, beta=linear()), "beta: stands in annealing_params and in phases; keep one of them"),
+        (phased(WARM, {"name": "main", "anneal": {"temp": linear(object="modle")}}), "phases.main.anneal.temp.object: unknown object 'modle'; did you mean 'model'?"),
+        (phased({**WARM, "until": BELOW, "anneal": {"temp": {"strategy": "linear", "start_value": 0, "end_value": 1}}}, {"name": "main"}), "phases.warm.anneal.temp.total_steps: missing; a trigger ends the phase, so its length isn't known"),
+        (phased(WARM, {"name": "main", "set": {"optimizer.param_groups.0.lr": -1.0}, "anneal": {}}), "optimizer.param_groups.0.lr: lr must be at least 0, and would go to -1"),
+        (balanced(methd="dwa"), "LossBalancingCallback: unknown argument 'methd'; did you mean 'method'?"),
+        (balanced(method="dwb"), "method: unknown method 'dwb'; did you mean 'dwa'?"),
+        ({"class_path": "lightning_anneal.LossBalancingCallback"}, "LossBalancingCallback: 'losses' is missing"),
+    ],
+)  # fmt: skip
+def test_mistakes_in_phases_and_losses(callback: Any, problem: str) -> None:
+    problems, _, _ = check(read_run(config(callback)))
+    assert [str(each) for each in problems] == [problem]
