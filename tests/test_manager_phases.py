@@ -222,7 +222,7 @@ def test_a_step_that_fails_leaves_the_phase() -> None:
     annealing = AnnealingManager({"phases": phases}, objects={"model": place})
     value[0] = 4.5
     for when in ({"epoch": 1}, {"step": 3}):
-        with pytest.raises(AnnealError, match="holds an int and would get 4.5"):
+        with pytest.raises(AnnealError, match=r"holds an int and would get 4\.5"):
             annealing.step(metrics={"early_stopper_counter": 1}, **when)
         assert (annealing.phase, place.beta, place.top_k) == ("a", 5.0, 3)
     value[0] = 4.0

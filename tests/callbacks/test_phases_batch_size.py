@@ -102,7 +102,7 @@ def test_lengths_count_the_steps_that_an_epoch_has_at_first(tmp_path: Path) -> N
     ]
     module, _ = fit(tmp_path, phases)
     # The last of 4 steps trains at 4; then 2 epochs are 4 steps.
-    assert [beta for _, _, beta in module.seen] == [1.0, 2.0, 3.0, 4.0] + [4.0, 5.25, 6.5, 7.75, 9.0, 9.0]
+    assert [beta for _, _, beta in module.seen] == [1.0, 2.0, 3.0, 4.0, 4.0, 5.25, 6.5, 7.75, 9.0, 9.0]
 
 
 def test_a_size_that_leaves_no_batch_is_told_of_before(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def test_two_validations_an_epoch(tmp_path: Path, saved: str) -> None:
         return run(tmp_path, saved, *more, module=module, max_epochs=6, val_check_interval=0.5, **options)
 
     saver = ModelCheckpoint(tmp_path, filename="{step}", save_top_k=-1, **SAVED[saved])
-    whole, callback = again(saver, enable_checkpointing=True)
+    whole, _ = again(saver, enable_checkpointing=True)
     # The count comes to 2 after step 8; 6 steps; then the first loss below 2.5 after step 18.
     assert whole.turns() == [(1, 2, "main"), (2, 0, "mid"), (3, 2, "late"), (4, 2, "finish")]
     rows = audit(tmp_path)
@@ -141,6 +141,11 @@ def batches_done(checkpoint: Path) -> int:
 # -- an evaluation --------------------------------------------------------------------------------------------------
 
 
+class Evaluated(Moving):
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Outside of a fit there are no losses."""
+
+
 @pytest.mark.parametrize("stage", ["validate", "test"])
 def test_an_evaluation_has_the_values_of_its_checkpoint(tmp_path: Path, stage: str) -> None:
     phases = [
@@ -151,16 +156,13 @@ def test_an_evaluation_has_the_values_of_its_checkpoint(tmp_path: Path, stage: s
     saver = ModelCheckpoint(tmp_path, filename="{step}", save_top_k=-1)
     whole, _ = fit(tmp_path, phases, None, saver, enable_checkpointing=True, max_epochs=8)
     for step in (4, 8, 12, 20, 28):
-        module, callback = Moving(), HyperparamAnnealingCallback(phases=phases)
+        module, callback = Evaluated(), HyperparamAnnealingCallback(phases=phases)
         trainer = trainer_for(tmp_path, callback)
-        seen: list[Any] = []
-        module.on_validation_start = lambda: seen.append(callback.values)  # type: ignore[method-assign]
-        module.on_test_start = module.on_validation_start  # type: ignore[method-assign]
-        module.validation_step = lambda batch, batch_idx: None  # type: ignore[method-assign]
         getattr(trainer, stage)(module, ckpt_path=tmp_path / f"step={step}.ckpt", verbose=False)
         # What was in force in the step before.
         _, _, then = whole.trace[step - 1]
-        assert seen == [then["HyperparamAnnealingCallback"]], step
+        assert callback.values == then["HyperparamAnnealingCallback"], step
+        assert (module.beta, module.loss.margin, module.mode) == (then["beta"], then["margin"], "bb")
         assert callback.phase == then["phase"]
 
 
