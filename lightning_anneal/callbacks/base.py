@@ -144,8 +144,8 @@ class RuleCallback(Callback):
         Args:
             epochs: The planned number of epochs.
             steps_per_epoch: Optimizer steps in an epoch; 100 where something needs it and it isn't given.
-            metrics: By name, the value after each epoch, for triggers to see; by default a made-up one that gets better
-                for a third of the run and then stands still.
+            metrics: By name, the value after each epoch, for triggers, gates and controllers to see; by default for the
+                first two a made-up one that gets better for a third of the run and then stands still.
             early_stopping: The EarlyStopping that triggers watch, or its arguments: ``{"monitor": "val_loss",
                 "patience": 8}``; a list where there are several.
             start: By parameter, the value found in the model, for those that begin there.

@@ -97,8 +97,10 @@ def _steered(planned: PlannedRule, controller: Controller) -> str:
         return _gated(planned, controller)
     if isinstance(planned.rule.source, Weigh):
         return f"weight among {', '.join(planned.rule.source.losses)} by {planned.rule.source.method}{_timing(planned)}"
+    source = planned.rule.source
+    assert isinstance(source, Steer)
     low, high = controller.bounds
-    begins = controller.value(controller.begin(), "", 0) if planned.has_start else None
+    begins = controller.value(controller.begin(), source.output, 0) if planned.has_start else None
     between = f", from {'the value found' if begins is None else f'{begins:g}'}, between {low:g} and {high:g}"
     if isinstance(controller, PIControl):
         what = f"holds {controller.monitor} at {_aim(controller.set_point)}"
@@ -106,9 +108,7 @@ def _steered(planned: PlannedRule, controller: Controller) -> str:
         most = "at least" if controller.at_least else "at most"
         what = f"keeps {controller.monitor} {most} {_aim(controller.limit)}"
     else:  # one of another kind
-        source = planned.rule.source
-        assert isinstance(source, Steer)
-        return f"{source.strategy} by {', '.join(source.monitors)}{_timing(planned)}, between {low:g} and {high:g}"
+        what = f"{source.strategy} on {', '.join(source.monitors)}"
     return f"{what}{_timing(planned)}{between}"
 
 

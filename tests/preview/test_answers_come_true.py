@@ -131,7 +131,6 @@ def test_by_step(run: tuple[Watched, Preview], name: str) -> None:
 
 
 def test_by_hand() -> None:
-    #         fires             2    3         5: below 2.5 after epochs 1, 3, 4, 5
     losses = [3.0, 2.0, 4.0, 2.0, 2.0, 2.0]
     rules = {
         "halved": plateau(factor=0.5, patience=0, cooldown=1),
@@ -140,8 +139,9 @@ def test_by_hand() -> None:
         "twice": follow("gate", scale=2),
     }
     preview = HyperparamAnnealingCallback(rules).preview(6, metrics={"val_loss": losses}, start={"halved": 8.0})
-    # 4 is worse than 2 and 2 no better; the one behind a firing counts for nothing.
+    # After epochs 2 and 4 it was no better than 2; the one behind a firing counts for nothing.
     assert preview["halved"] == [8.0, 8.0, 8.0, 4.0, 4.0, 2.0]
+    # Open after epochs 1, 3 and 4.
     assert preview["gate"] == [0, 0, 1, 1, 2, 3]
     # A sixteenth of each loss, up to 1.
     assert preview["held"] == [0, 3 / 16, 5 / 16, 9 / 16, 11 / 16, 13 / 16]
