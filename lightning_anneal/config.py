@@ -59,7 +59,7 @@ def read_rules(params: object, where: str = "annealing_params") -> tuple[Rule, .
         raise AnnealError(where, "must name at least one parameter")
     rules = {str(name): _read_rule(name, settings) for name, settings in _resolved(params).items()}
     follows = {name: rule.source.other for name, rule in rules.items() if isinstance(rule.source, Follow)}
-    for name in in_order(follows):
+    for name in in_order({name: [other] for name, other in follows.items()}):
         if not _has_interval(_resolved(params)[name]):
             # What follows moves when the other one does; a learning rate may move with every step.
             other = rules.get(follows[name])

@@ -15,7 +15,7 @@ from lightning_anneal.checks import Value
 from lightning_anneal.clock import Horizon, Interval, Lengths
 from lightning_anneal.errors import AnnealError, quote
 from lightning_anneal.follow import Follow
-from lightning_anneal.following import FollowingLine, build_following
+from lightning_anneal.following import FollowingLine, Pending, Taken, build_following
 from lightning_anneal.horizons import follow, planned
 from lightning_anneal.lines import Line, build_lines
 from lightning_anneal.phases import Phase, Phased, Plan
@@ -69,7 +69,7 @@ class Engine:
         self._roots = Roots()
         self._lines: list[Line] = []
         self._following: list[FollowingLine] = []
-        self._followed: dict[str, float] = {}
+        self._followed: dict[str, Taken] = {}
         self._tensors: set[str] = set()
         self._set_aside: list[tuple[Target, Value]] = []
         self._last_values: dict[str, Value] = {}
@@ -182,7 +182,10 @@ class Engine:
             if isinstance(rule.source, Phased) and rule.name in self._resolved and rule.name in self.found:
                 own = (self._resolved[rule.name], self.found[rule.name])
                 self._lines += build_phased(rule, *own, horizon, self.phasing)
-        self._following = build_following(self.rules, self._resolved, self._roots, self._followed)
+        self._followed, self._following = self._taken(), []
+        if any(isinstance(rule.source, Follow) for rule in self.rules):
+            every = (self.rules, self._resolved, self._roots, self._followed, self._pending())
+            self._following = build_following(*every)
 
     def make_tensors(self, device: torch.device) -> None:
         """Put a 0-d tensor in the place of each parameter that asks for one with ``as_tensor``."""
@@ -204,7 +207,7 @@ class Engine:
                 line.target.slot.set(line.target.cast(self._value_now(line)))
                 line.target.in_place = False
         self._last_values = {**self._last_values, **self.values}
-        self._followed = {line.target.name: float(line.other.read()) for line in self._following} or self._followed
+        self._followed = self._taken()
         self._lines, self._following, self._resolved, self._roots = [], [], {}, Roots()
         self.reactions.lines, self.steering.lines, self.steering.moving = [], [], []
         self._tensors = set()
@@ -242,6 +245,16 @@ class Engine:
         return next(((rule, found.targets[0]) for rule, found in sizes if found is not None and found.batch_size), None)
 
     @property
+    def batch_size_names(self) -> list[str]:
+        """The rules that the batch size of an epoch comes from: its own, and those that it follows."""
+        names = [rule.name for rule in self.rules if rule.sizes_batches]
+        others = {rule.name: rule.source.other for rule in self.rules if isinstance(rule.source, Follow)}
+        for name in names:
+            if (other := others.get(name)) in [rule.name for rule in self.rules]:
+                names.append(str(other))
+        return names
+
+    @property
     def batch_size_now(self) -> int | None:
         """The batch size in force, if it is annealed."""
         return None if self.batch_size is None else int(self.batch_size[1].read())
@@ -259,23 +272,41 @@ class Engine:
     @property
     def first_batch_size(self) -> int | None:
         """The batch size that the run began with, which its learning rates were chosen for."""
-        line = self._batch_size_line()
-        if line is None:
-            return None
-        if isinstance(line, SteeredLine):
-            return int(line.target.cast(self.steering.first_value(line)))
-        return int(line.target.cast(self._value_at(line, 0) if isinstance(line, FollowingLine) else line.value(0)))
+        for line in self._batch_size_lines():
+            if isinstance(line, FollowingLine):
+                return int(line.target.cast(self._to_come(line, 0, self._first_value)))
+            return int(line.target.cast(self._first_value(line)))
+        return None
 
-    def batch_size_at(self, epoch: int) -> int | None:
-        """The batch size that is to be in force in an epoch, if it is annealed."""
-        line = self._batch_size_line()
-        if line is None:
-            return None
+    def batch_size_at(self, epoch: int) -> int:
+        """The batch size that is to be in force in an epoch; only for one that is annealed."""
+        [line] = self._batch_size_lines()
+        if isinstance(line, FollowingLine):
+            return int(line.target.cast(self._to_come(line, epoch, lambda other: self._value_at(other, epoch))))
         return int(line.target.cast(self._value_at(line, epoch)))
 
-    def _batch_size_line(self) -> AnyLine | None:
+    def _first_value(self, line: AnyLine) -> Value:
+        """The value of a line that follows nothing when the run began."""
+        if isinstance(line, SteeredLine):
+            return self.steering.first_value(line)
+        return line.value if isinstance(line, FollowingLine) else line.value(0)
+
+    def _to_come(self, line: FollowingLine, epoch: int, value_of: Callable[[AnyLine], Value]) -> Value:
+        """The value that a follower is to have in an epoch, from what those by epoch are to have."""
+        by_epoch = [x for x in self._every_line() if x.rule.interval == "epoch" or isinstance(x, FollowingLine)]
+        values: dict[tuple[int, object], Value] = {}
+        for each in by_epoch:
+            if isinstance(each, FollowingLine):
+                value: Value = each.value_of(each.look(epoch, values, again=True))
+            else:
+                value = value_of(each)
+            values[each.target.slot.identity] = each.target.cast(value)
+        return values[line.target.slot.identity]
+
+    def _batch_size_lines(self) -> list[AnyLine]:
+        """What drives the batch size; nothing if it is not annealed."""
         target = None if self.batch_size is None else self.batch_size[1]
-        return next((line for line in self._every_line() if line.target is target), None)
+        return [line for line in self._every_line() if line.target is target]
 
     @property
     def shadowed(self) -> list[str]:
@@ -325,11 +356,18 @@ class Engine:
         self.start_epoch(epoch, step, tell=tell)
         self.go_to_step(step, tell=tell, first=first)
 
-    def start_epoch(self, epoch: int, step: int | None = None, *, tell: bool = True) -> None:
-        """Put in force what holds during an epoch, whose first step is `step`."""
+    def start_epoch(self, epoch: int, step: int | None = None, *, tell: bool = True, begins: bool = False) -> None:
+        """Put in force what holds during an epoch, whose first step is `step`.
+
+        Args:
+            epoch: The epoch.
+            step: Its first step.
+            tell: Whether changes are told of.
+            begins: Whether it begins here, and is not only gone on with.
+        """
         self.epoch = epoch
         at = self.step_in_force if step is None else step
-        self._apply("epoch", at, tell=tell)
+        self._apply("epoch", at, tell=tell, again=lambda line: begins)
 
     def begin_epoch(self, epoch: int) -> None:
         """An epoch begins, and what has waited for it comes into force."""
@@ -389,7 +427,7 @@ class Engine:
         at = self.step_in_force if step is None else step
         intervals: tuple[Interval, ...] = ("epoch", "step")
         for interval in intervals:
-            self._apply(interval, at, only=lambda line: not isinstance(line, Line) and not line.batch_size)
+            self._apply(interval, at, only=_answers, again=lambda line: line.rule.interval in {*line.answers, "step"})
 
     def go_to_step(self, step: int, *, tell: bool = True, first: bool = False) -> None:
         """Put in force what holds during any optimizer step."""
@@ -413,27 +451,50 @@ class Engine:
         """Write what follows, in its order, where it has its turn."""
         for line in self._following_steps:
             if step % line.rule.frequency == 0:
-                new = line.target.cast(line.value({}))
+                line.taken = line.look(step, {}, again=True)
+                new = line.target.cast(line.value)
                 if line.target.rounded(new) != (old := line.target.read()):
                     line.target.write(new)
-                    if line.target.name not in self._told:
-                        self._told.add(line.target.name)
-                        self.on_change(Change(self.epoch, step, line.target.name, old, new, line.why))
+                    self._tell_of_following(line, step, old, new)
+
+    def _tell_of_following(self, line: FollowingLine, step: int, old: Value, new: Value) -> None:
+        """Tell of a follower's change: by epoch of each one, by step of the first."""
+        if line.rule.interval == "epoch" or line.target.name not in self._told:
+            self._told.add(line.target.name)
+            self.on_change(Change(self.epoch, step, line.target.name, old, new, line.why))
 
     def _apply(
-        self, interval: Interval, step: int, *, tell: bool = True, only: Callable[[AnyLine], bool] | None = None
+        self,
+        interval: Interval,
+        step: int,
+        *,
+        tell: bool = True,
+        only: Callable[[AnyLine], bool] | None = None,
+        again: Callable[[FollowingLine], bool] | None = None,
     ) -> None:
         """Write every value that isn't in force yet; none of them if one can't be written."""
         due = [x for x in self._every_line() if x.rule.interval == interval and (only is None or only(x))]
-        values, pending = [], dict[tuple[int, object], Value]()
+        values, pending, taken = [], dict[tuple[int, object], Value](), []
         for line in due:
-            value = line.value(pending) if isinstance(line, FollowingLine) else self._value_now(line)
+            if isinstance(line, FollowingLine):
+                at = self.epoch if interval == "epoch" else self.step_in_force
+                look = line.look(at, pending, again=again is not None and again(line))
+                value: Value = line.value_of(look)
+                taken.append((line, look))
+            else:
+                value = self._value_now(line)
             new = pending[line.target.slot.identity] = line.target.cast(value)
             values.append((line, line.target.read(), new))
+        for follower, look in taken:
+            follower.taken = look
         for line, old, new in values:
             if line.target.rounded(new) != old:
                 line.target.write(new)
-                if tell and (not isinstance(line, SteeredLine) or self.steering.worth_telling(line, old, new)):
+                if not tell or (isinstance(line, SteeredLine) and not self.steering.worth_telling(line, old, new)):
+                    continue
+                if isinstance(line, FollowingLine):
+                    self._tell_of_following(line, step, old, new)
+                else:
                     self._told.add(line.target.name)
                     self.on_change(Change(self.epoch, step, line.target.name, old, new, self._why(line)))
 
@@ -443,20 +504,29 @@ class Engine:
 
     def _value_now(self, line: AnyLine) -> Value:
         """The value that is to be in force now."""
-        return self._value_at(line, self.epoch if line.rule.interval == "epoch" else self.step_in_force)
+        return self._value_at(line, self._now(line))
+
+    def _now(self, line: AnyLine) -> int:
+        return self.epoch if line.rule.interval == "epoch" else self.step_in_force
 
     def _value_at(self, line: AnyLine, t: int) -> Value:
         if isinstance(line, ReactingLine):
             return self.reactions.value(line)
         if isinstance(line, FollowingLine):
-            return line.value({})
+            return line.value
         return self.steering.value(line, t) if isinstance(line, SteeredLine) else line.value(t)
 
-    def _why(self, line: AnyLine) -> str:
+    def _pending(self) -> Pending:
+        """By place, what is to be in force of the lines that follow nothing."""
+        return {x.target.slot.identity: x.target.cast(self._value_now(x)) for x in self._every_line()}
+
+    def _taken(self) -> dict[str, Taken]:
+        """By target that follows another one: what it went by last."""
+        return {**self._followed, **{x.target.name: x.taken for x in self._following if x.taken is not None}}
+
+    def _why(self, line: Line | ReactingLine | SteeredLine) -> str:
         if isinstance(line, ReactingLine):
             return self.reactions.why(line)
-        if isinstance(line, FollowingLine):
-            return line.why
         return self.steering.why(line) if isinstance(line, SteeredLine) else "schedule"
 
     def _tell(self, line: Line, old: Value, new: Value) -> None:
@@ -484,7 +554,7 @@ class Engine:
     def state_dict(self) -> dict[str, Any]:
         """Where the run stands and what was found at its start, as plain values; no value that a rule gives."""
         answers = (self.reactions.plain(), self.steering.plain())
-        followed = {line.target.name: float(line.other.read()) for line in self._following} or self._followed
+        followed = {name: taken.plain() for name, taken in self._taken().items()}
         phases = self.phasing.plain() if self.plan else {}
         place = (self.epoch, self.step_in_force, self.found, self._places)
         return State(*place, *answers, self.run, followed, phases).plain()
@@ -499,7 +569,8 @@ class Engine:
         try:
             self.reactions.load_plain(saved.triggers)
             self.steering.load_plain(saved.steered)
-            self._followed = saved.followed
+            self._followed = {k: Taken.of(f"checkpoint.{k}", saved.followed[k]) for k in saved.followed}
+            self._following = []
             if saved.phases and self.plan:
                 self.phasing.load_plain(saved.phases)
         except DAMAGE as error:
@@ -512,6 +583,13 @@ class Engine:
     def _places(self) -> dict[str, Place]:
         """By rule: what start values and lengths are found for."""
         return {rule.name: Place(rule.path, rule.interval, _kind(rule)) for rule in self.rules}
+
+
+def _answers(line: AnyLine) -> bool:
+    """Whether a line answers to events and metrics at once; a batch size waits for the next epoch."""
+    if isinstance(line, Line) or line.batch_size:
+        return False
+    return not isinstance(line, FollowingLine) or bool(line.answers)
 
 
 def _kind(rule: Rule) -> type:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lightning_anneal.checks import number
-from lightning_anneal.errors import AnnealError
+from lightning_anneal.errors import AnnealError, quote
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def read_follow(where: str, settings: Mapping[str, object]) -> Follow:
     """
     other = settings["other"]
     if not isinstance(other, str) or not other:
-        raise AnnealError(f"{where}.other", f"must be a parameter's name or a path, got {other!r}")
+        raise AnnealError(f"{where}.other", f"must be a parameter's name or a path, got {quote(other)}")
     numbers = {
         key: number(f"{where}.{key}", default if settings.get(key) is None else settings[key])
         for key, default in (("scale", 1.0), ("power", 1.0), ("offset", 0.0))
@@ -66,30 +66,35 @@ def read_follow(where: str, settings: Mapping[str, object]) -> Follow:
     return Follow(other, **numbers)
 
 
-def in_order(follows: Mapping[str, str]) -> list[str]:
-    """The followers, each behind the one that it follows.
+def in_order(follows: Mapping[str, Sequence[str]]) -> list[str]:
+    """The followers, each behind all that it follows.
 
     Args:
-        follows: By follower, what it follows: a follower or anything else.
+        follows: By follower, what it follows: followers or anything else.
 
     Raises:
         AnnealError: If they go round in a circle.
 
     Example:
-        >>> in_order({"c": "b", "b": "a"})
+        >>> in_order({"c": ["b"], "b": ["a"]})
         ['b', 'c']
-        >>> in_order({"c": "b", "b": "c"})
+        >>> in_order({"c": ["b"], "b": ["c"]})
         Traceback (most recent call last):
         ...
         lightning_anneal.errors.AnnealError: c.other: goes round in a circle: c -> b -> c
     """
-    ordered: list[str] = []
-    for name in follows:
-        chain = [name]
-        while (behind := follows.get(chain[-1])) is not None:
-            if behind in chain:
+    ordered: dict[str, None] = {}
+    for first in follows:
+        chain, to_come = [first], [iter(follows[first])]
+        while chain:
+            behind = next(to_come[-1], None)
+            if behind is None:
+                to_come.pop()
+                ordered[chain.pop()] = None
+            elif behind in chain:
                 circle = " -> ".join([*chain[chain.index(behind) :], behind])
-                raise AnnealError(f"{name}.other", f"goes round in a circle: {circle}")
-            chain.append(behind)
-        ordered += [each for each in reversed(chain) if each in follows and each not in ordered]
-    return ordered
+                raise AnnealError(f"{first}.other", f"goes round in a circle: {circle}")
+            elif behind in follows and behind not in ordered:
+                chain.append(behind)
+                to_come.append(iter(follows[behind]))
+    return list(ordered)

@@ -128,16 +128,18 @@ class AnnealingManager:
         epoch = None if epoch is None else _moment("epoch", epoch)
         step = None if step is None else _moment("step", step)
         engine = self._engine
-        stood = dict(engine.reactions.progress), dict(engine.steering.standing), list(engine.phasing.began)
+        stood = dict(engine.reactions.progress), dict(engine.steering.standing)
+        place = engine.step_in_force, list(engine.phasing.began)
         told = engine.poll(readings)
         for key, seen in means.items():
             told += self._feed(key, seen, epoch, step)
         now = (engine.epoch if epoch is None else epoch, engine.step_in_force if step is None else step)
         turned = engine.advance_phases(*now, readings, within=epoch is None)
+        engine.step_in_force = now[1]
         try:
             if epoch is not None:
                 engine.begin_epoch(epoch)
-                engine.start_epoch(epoch)
+                engine.start_epoch(epoch, begins=True)
                 self._next_epoch = epoch + 1
             elif turned:
                 engine.enter_phase(*now)
@@ -145,7 +147,8 @@ class AnnealingManager:
                 engine.apply_answers(step)
         except AnnealError:
             engine.reactions.load(stood[0])
-            engine.steering.standing, engine.phasing.began = stood[1:]
+            engine.steering.standing = stood[1]
+            engine.step_in_force, engine.phasing.began = place
             raise
         for warning in told:
             warnings.warn(warning, stacklevel=2)

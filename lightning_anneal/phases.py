@@ -31,6 +31,22 @@ class Phase:
     at_most: Length | None = None
 
     @property
+    def told(self) -> str:
+        """When it ends, in a few words.
+
+        Example:
+            >>> Phase("warm", until=Length(10, "ep")).told, Phase("finish").told
+            ('until 10ep', 'to the end')
+        """
+        if self.trigger is not None:
+            at_most = "" if self.at_most is None else f", at most {self.at_most}"
+            monitor = "" if self.trigger.monitor is None else f" {self.trigger.monitor}"
+            return f"until {self.trigger.source}{monitor}{at_most}"
+        if self.duration is not None:
+            return f"for {self.duration}"
+        return "to the end" if self.until is None else f"until {self.until}"
+
+    @property
     def watcher(self) -> str:
         """What the progress of its trigger is kept under, and what errors call it."""
         return f"phases.{self.name}.until"

@@ -61,8 +61,8 @@ class State:
         triggers: How far each reaction has come, as plain values.
         steered: How far each controller has come, as plain values.
         run: The length of the run, by ``max_epochs`` and ``max_steps``, that lengths in per cent were found with.
+        followed: By target that follows another one: what it went by at its last turn, as plain values.
         phases: Where the phases began, as plain values.
-        followed: By parameter that follows another: what that one was. An evaluation has no optimizer to read.
     """
 
     epoch: int
@@ -72,7 +72,7 @@ class State:
     triggers: dict[str, Any] = field(default_factory=dict)
     steered: dict[str, Any] = field(default_factory=dict)
     run: dict[str, float | None] = field(default_factory=dict)
-    followed: dict[str, float] = field(default_factory=dict)
+    followed: dict[str, Any] = field(default_factory=dict)
     phases: dict[str, Any] = field(default_factory=dict)
 
     def plain(self) -> dict[str, Any]:
@@ -92,7 +92,7 @@ class State:
         if self.steered:
             state["steered"] = self.steered
         if self.followed:
-            state["followed"] = dict(self.followed)
+            state["followed"] = self.followed
         if self.phases:
             state["phases"] = self.phases
         return state
@@ -117,9 +117,9 @@ def read_state(state: object, places: Mapping[str, Place]) -> State:
         run = {str(k): None if v is None else number(f"checkpoint.{k}", v) for k, v in state.get("run", {}).items()}
         epoch, step = (count(f"checkpoint.{key}", state[key], least=0) for key in ("epoch", "step"))
         # Version 1 had no triggers.
-        triggers, steered = (dict(state.get(key, {})) for key in ("triggers", "steered"))
-        followed = {str(k): number(f"checkpoint.{k}", v) for k, v in state.get("followed", {}).items()}
-        saved = State(epoch, step, found, places, triggers, steered, run, followed, dict(state.get("phases", {})))
+        parts = ("triggers", "steered", "followed", "phases")
+        triggers, steered, followed, phases = (dict(state.get(key, {})) for key in parts)
+        saved = State(epoch, step, found, places, triggers, steered, run, followed, phases)
     except DAMAGE as error:
         raise damaged(error) from None
     added, dropped = [n for n in places if n not in found], [n for n in found if n not in places]

@@ -10,6 +10,7 @@ from typing import Any
 from lightning_anneal.checks import Value, count, number
 from lightning_anneal.clock import Horizon, Lengths
 from lightning_anneal.controllers.controller import Controller, Memory, Steer
+from lightning_anneal.controllers.gate import Gate
 from lightning_anneal.errors import AnnealError, quote, suggestion
 from lightning_anneal.lines import Line, check_options
 from lightning_anneal.rules import Rule
@@ -142,21 +143,28 @@ class Steering:
             here = [rule for rule in rules if rule.name in resolved and rule.name in found]
             if not here:
                 continue
-            self.controllers[key] = controller = _build(here[0], found[here[0].name], horizon)
-            told += self._begin(key, controller)
+            controller = _build(here[0], found[here[0].name], horizon)
+            told += self.begin(key, controller)
             for rule in here:
                 output = rule.source.output if isinstance(rule.source, Steer) else ""
                 places = resolved[rule.name]
                 for target in places.targets:
                     _check(rule, target, controller, places)
                     if self.source(key).polled:
-                        self.moving.append(Line(rule, target, _Course(self, key, controller)))
+                        # Its turns are those of the gate's own clock.
+                        always = replace(rule, frequency=1)
+                        self.moving.append(Line(always, target, _Course(self, key, controller)))
                     else:
                         self.lines.append(SteeredLine(rule, target, key, output, places.batch_size))
         return told
 
-    def _begin(self, key: str, controller: Controller) -> list[str]:
-        """A controller that remembers nothing yet begins, and so does one that remembers another kind's things."""
+    def begin(self, key: str, controller: Controller) -> list[str]:
+        """A controller that remembers nothing yet begins, and so does one that remembers another kind's things.
+
+        Returns:
+            What to warn of.
+        """
+        self.controllers[key] = controller
         kind, memory, before = type(controller).__name__, controller.begin(), self.standing.get(key)
         kind = f"{kind} of {', '.join(self.monitors(key))}"
         if before is not None and before.kind == kind:
@@ -294,7 +302,23 @@ def _build(rule: Rule, found: Mapping[str, Any], horizon: Horizon) -> Controller
         values = ", ".join(f"{float(value):g}" for value in starts)
         what = f"one value steers them all, and they begin at different ones ({values}); give it"
         raise AnnealError(f"{rule.name}.{rule.source.start_key}", what)
-    return rule.source.build(Lengths(rule.name, rule.interval, horizon, dict(found["lengths"])), start)
+    return build_controller(rule, Lengths(rule.name, rule.interval, horizon, dict(found["lengths"])), start)
+
+
+def build_controller(rule: Rule, lengths: Lengths, start: float | None) -> Controller:
+    """The controller of a rule.
+
+    Args:
+        rule: The rule.
+        lengths: Turns lengths into numbers and keeps them.
+        start: The value found in the target, if that is part of it.
+
+    Raises:
+        AnnealError: For a value out of range, or a length that can't be known.
+    """
+    assert isinstance(rule.source, Steer)
+    controller = rule.source.build(lengths, start)
+    return replace(controller, every=rule.frequency) if isinstance(controller, Gate) else controller
 
 
 def _check(rule: Rule, target: Target, controller: Controller, resolved: Resolved) -> None:

@@ -81,10 +81,6 @@ LAYERS = {
     "overrides": {"errors"},
     "terminal": set(),
     "settings_are_data": {"errors"},
-    "preview": {
-        *("errors", "checks", "clock", "config", "rules", "schedules", "triggers", "beta_rules", "drawing", "optim"),
-        *("config_files", "overrides", "terminal", ""),
-    },
     "targets": {"errors", "checks", "rules", "triggers"},
     "changes": {"checks"},
     "audit": {"changes", "checks"},
@@ -96,7 +92,11 @@ LAYERS = {
     "phasing": {
         *("checks", "clock", "errors", "lines", "phases", "recipes", "rules", "schedules", "targets"),
     },
-    "following": {"checks", "errors", "follow", "lines", "rules", "targets"},
+    "following": {"checks", "clock", "controllers", "errors", "follow", "lines", "rules", "targets", "triggers"},
+    "preview": {
+        *("errors", "checks", "clock", "config", "rules", "schedules", "triggers", "beta_rules", "drawing", "optim"),
+        *("config_files", "controllers", "follow", "overrides", "steering", "terminal", ""),
+    },
     "stepping": {"lines"},
     "engine": {
         *(

@@ -61,6 +61,8 @@ class HyperparamAnnealingCallback(RuleCallback):
         if annealing_params is None and phases is None:
             rules = default_rules()
         self._settings = as_hyperparameters(annealing_params)
+        for phase in plan.phases:
+            self._settings.setdefault("phases", {})[phase.name] = phase.told
         super().__init__(rules, name, prog_bar, on_horizon_change, plan)
 
     @property

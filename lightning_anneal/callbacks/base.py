@@ -26,15 +26,14 @@ from lightning_anneal import report
 from lightning_anneal.audit import Audit
 from lightning_anneal.callbacks.introduce import log_plan, log_settings
 from lightning_anneal.callbacks.loaders import begin_with_batch_size, scale_rates, scaled_names, start_epoch
-from lightning_anneal.callbacks.measures import Measures
 from lightning_anneal.callbacks.optimizer_watch import OptimizerWatchCallback
-from lightning_anneal.callbacks.poll import Poll
 from lightning_anneal.callbacks.pruning import prune_unused_hooks
 from lightning_anneal.callbacks.recompiles import RecompileWatch
 from lightning_anneal.callbacks.run import roots_of, swapped_buffers
 from lightning_anneal.callbacks.start import bind
 from lightning_anneal.callbacks.steps import StepCount
 from lightning_anneal.callbacks.stops import StopTaker
+from lightning_anneal.callbacks.watch import Watch
 from lightning_anneal.changes import Change, say
 from lightning_anneal.checks import Value, choice, count
 from lightning_anneal.engine import Engine
@@ -44,8 +43,6 @@ from lightning_anneal.lightnings import Callback, EarlyStopping, LearningRateMon
 from lightning_anneal.phases import Plan
 from lightning_anneal.rules import Rule
 from lightning_anneal.run_length import horizon_of
-from lightning_anneal.steering import Means
-from lightning_anneal.sync import agree
 from lightning_anneal.targets.path import parse_path
 from lightning_anneal.targets.resolve import home_of
 from lightning_anneal.triggers.signals import Reading
@@ -80,8 +77,7 @@ class RuleCallback(Callback):
         plan: Plan | None = None,
     ) -> None:
         self._engine = Engine(rules, plan)
-        self._poll = Poll(self._engine.rules, self._engine.plan.watchers)
-        self._measures = Measures(self._engine.steering)
+        self._watch = Watch(self._engine)
         self._stops = StopTaker()
         self._recompiles = RecompileWatch(rank_zero_warn)
         self._audit = Audit()
@@ -93,12 +89,11 @@ class RuleCallback(Callback):
         self._prog_bar = _names("prog_bar", prog_bar, [rule.name for rule in self._engine.rules])
         self._forget()
         if self.prune_hooks:
-            prune_unused_hooks(self, () if self._measures else (RuleCallback.on_train_batch_end,))
+            prune_unused_hooks(self, () if self._watch.measures else (RuleCallback.on_train_batch_end,))
 
     def _forget(self) -> None:
         self._engine.forget()
-        self._poll.forget()
-        self._measures.forget()
+        self._watch.forget()
         self._audit = Audit()
         self._trainer: Trainer | None = None
         self._fits_next: Trainer | None = None
@@ -109,7 +104,7 @@ class RuleCallback(Callback):
         self._has_state = False
         self._groups: list[int] = []
         self._step_names: frozenset[str] = frozenset()
-        self._watching = bool(self._poll) or bool(self._measures)
+        self._watching = bool(self._watch)
 
     # -- what a user reads ----------------------------------------------------------------------------------------
 
@@ -244,7 +239,7 @@ class RuleCallback(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._trainer = trainer
         engine = self._engine
-        told = bind(trainer, pl_module, engine, self._poll, self._on_horizon_change, self._others(trainer))
+        told = bind(trainer, pl_module, engine, self._watch.poll, self._on_horizon_change, self._others(trainer))
         if told:
             rank_zero_warn(told)
         for name in engine.shadowed:
@@ -262,7 +257,7 @@ class RuleCallback(Callback):
         engine.go_to(engine.epoch, engine.step_in_force, tell=not self._has_state)
         if self._speaks_for_all(trainer):
             log_settings(trainer, pl_module, _ours(trainer))
-        self._stops.wrap(self._poll.stoppers, engine.reactions, self._note_stop)
+        self._stops.wrap(self._watch.poll.stoppers, engine.reactions, self._note_stop)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._bind_again(trainer, pl_module)
@@ -281,8 +276,7 @@ class RuleCallback(Callback):
                 and not any(callback._audit.writes_to(folder) for callback in _ours(trainer))
             )
             self._audit.open(folder, names, steps.done, begins=first, anew=anew)
-        if self._watching:
-            self._poll.begin(trainer, engine.reactions)
+        self._watch.begin(trainer, pl_module.device, steps.done)
         if not first and trainer.ckpt_path is None:
             # Another fit of this Trainer: its optimizers are new, and know nothing of a batch size that has grown.
             scale_rates(trainer, engine, engine.first_batch_size, steps.done)
@@ -294,8 +288,6 @@ class RuleCallback(Callback):
             engine.go_to_step(engine.step_in_force, tell=False)
         self._next_due = steps.done if self._step_names else math.inf
         self._next_phase = engine.phasing.next_step
-        if self._measures:
-            self._measures.begin(trainer, pl_module.device, steps.done)
         steps.begin(trainer, automatic=pl_module.automatic_optimization)
         if first and trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[union-attr]
             engine.warn_if_cut_short(horizon_of(trainer))
@@ -305,7 +297,7 @@ class RuleCallback(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._find_new_groups(trainer, pl_module)
-        readings = self._look(trainer, epoch_ended=True) if self._poll.pending else {}
+        readings = self._watch.look(trainer, epoch_ended=True) if self._watch.poll.pending else {}
         step = self._steps.count(trainer)
         self._engine.advance_phases(trainer.current_epoch, step, readings, within=False)
         self._next_phase = self._engine.phasing.next_step
@@ -320,13 +312,13 @@ class RuleCallback(Callback):
             self._find_new_groups(trainer, pl_module)  # a callback behind this one may have added some
         moved = steps.moved(trainer)
         if moved:
-            steers = steps.done >= self._measures.next_update
+            steers = steps.done >= self._watch.measures.next_update
             if steers:
-                self._steer(trainer, steps.done)
+                self._watch.steer(trainer, steps.done)
             self._engine.start_step(steps.done)
             if steers:
                 self._engine.apply_answers(steps.done)
-        if self._watching and self._poll.due:
+        if self._watching and self._watch.poll.due:
             self._look_within_epoch(trainer)
         if steps.done >= self._next_phase:
             self._turn_phase(trainer, {})
@@ -337,10 +329,10 @@ class RuleCallback(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         # Lightning calls it only where a controller wants to see what a batch gives: see `prune_unused_hooks`.
-        self._measures.note(trainer, outputs)
+        self._watch.measures.note(trainer, outputs)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._poll.pending = self._watching
+        self._watch.note_epoch_end()
         report.publish(trainer, self._tagged(self.values))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -352,7 +344,7 @@ class RuleCallback(Callback):
         elif not trainer.sanity_checking:
             report.publish(trainer, self._tagged(self.values))
             if self._watching:
-                self._poll.note_validation()
+                self._watch.poll.note_validation()
         self._engine.enter_eval()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -383,19 +375,13 @@ class RuleCallback(Callback):
         if not self._has_state:
             return {}
         state = {**self._engine.state_dict(), "steps_done": self._steps.count(self._trainer)}
-        if self._watching:
-            state["poll"] = self._poll.state(self._trainer)
-        if self._measures:
-            state["measures"] = self._measures.state(self._trainer)
-        return state
+        return {**state, **self._watch.state(self._trainer)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._engine.load_state_dict(state_dict)
         self._steps.done = count("checkpoint.steps_done", state_dict.get("steps_done", state_dict["step"]), least=0)
         self._has_state = True
-        if self._watching:
-            self._poll.load(state_dict.get("poll", {}))
-            self._measures.load(state_dict.get("measures", {}))
+        self._watch.load(state_dict)
         if self._steps.counting:
             self._steps.step_back()  # a tuner has put back a state in the middle of a fit
         elif self._fits_next is not None:
@@ -414,46 +400,11 @@ class RuleCallback(Callback):
     def _note_stop(self, trainer: Trainer, stopper: EarlyStopping, count: int) -> None:
         """Let every rule that watches a stopper know of a stop that was taken back."""
         for callback in _ours(trainer):
-            callback._poll.note_stop(stopper, count, callback._engine.reactions)
+            callback._watch.poll.note_stop(stopper, count, callback._engine.reactions)
 
     def _note_aloud(self, change: Change) -> None:
         self._audit.add(change)
         say(change)
-
-    def _look(self, trainer: Trainer, *, epoch_ended: bool) -> dict[str, Reading]:
-        """Let triggers and controllers look at the run; rank 0 says what there is to be seen."""
-        reactions = self._engine.reactions
-        own: dict[str, Reading] = {}
-
-        def see() -> tuple[dict[str, Reading], dict[str, Means], list[str]]:
-            own.update(self._poll.read(trainer, reactions, epoch_ended=epoch_ended))
-            means = self._measures.read_epoch(trainer, ended=epoch_ended) if self._measures else {}
-            return own, means, self._measures.known(trainer)
-
-        readings, means, known = agree(trainer.strategy, see)
-        self._poll.warn_of_other_ranks(own, readings)
-        for told in self._engine.poll(readings):
-            rank_zero_warn(told)
-        self._feed(means, known)
-        return readings
-
-    def _steer(self, trainer: Trainer, step: int) -> None:
-        """Let the controllers by step have their turn, before the values of this step are put in force."""
-
-        def see() -> tuple[dict[str, Means], list[str]]:
-            return self._measures.read_step(trainer, step), self._measures.known(trainer)
-
-        means, known = agree(trainer.strategy, see)
-        self._feed(means, known)
-        self._measures.plan(step)
-
-    def _feed(self, means: Mapping[str, Means], known: Iterable[str]) -> None:
-        engine = self._engine
-        for key, seen in means.items():
-            by_step = engine.steering.rules[key][0].interval == "step"
-            # What was measured was measured in what is in force still.
-            for told in engine.steering.feed(key, seen, engine.step_in_force if by_step else engine.epoch, known):
-                rank_zero_warn(told)
 
     def _turn_phase(self, trainer: Trainer, readings: Mapping[str, Reading]) -> None:
         """Within an epoch: let the running phase give way to the next, if it is over."""
@@ -469,7 +420,7 @@ class RuleCallback(Callback):
 
     def _look_within_epoch(self, trainer: Trainer) -> None:
         before = self.values
-        readings = self._look(trainer, epoch_ended=False)
+        readings = self._watch.look(trainer, epoch_ended=False)
         self._turn_phase(trainer, readings)
         self._engine.apply_answers(self._steps.done)
         changed = {name: value for name, value in self.values.items() if value != before[name]}
@@ -481,13 +432,12 @@ class RuleCallback(Callback):
         factor = start_epoch(trainer, self._engine, step, begins=begins)
         if factor != 1:
             for callback in _ours(trainer):
-                callback._poll.note_scaling(trainer, callback._engine.reactions, factor)
+                callback._watch.poll.note_scaling(trainer, callback._engine.reactions, factor)
 
     def _restore_batch_size(self, trainer: Trainer) -> None:
         """Put the batch size of the checkpoint in force before loaders are made and the run's length is asked for."""
         engine = self._engine
-        names = [rule.name for rule in engine.rules if rule.sizes_batches]
-        if names:
+        if names := engine.batch_size_names:
             engine.find_targets(roots_of(trainer, trainer.lightning_module), names=names)
             engine.build(horizon_of(trainer))
             engine.write_batch_size(tell=False)
@@ -507,7 +457,7 @@ class RuleCallback(Callback):
         self._engine.find_starts(horizon_of(trainer))
         self._engine.build(horizon_of(trainer))
         self._engine.make_tensors(pl_module.device)
-        self._poll.bind(trainer, self._engine.found_names)
+        self._watch.poll.bind(trainer, self._engine.found_names)
         self._groups = _group_ids(trainer)
 
     def _restore_values(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -542,9 +492,7 @@ class RuleCallback(Callback):
         self._recompiles.end()
         if self._trainer is not None and self._watching:
             # Computing a metric may take all processes, and an exception may be one process's own.
-            seen_by = None if alone and self._trainer.world_size > 1 else self._trainer
-            self._poll.release(seen_by)
-            self._measures.release(seen_by)
+            self._watch.release(None if alone and self._trainer.world_size > 1 else self._trainer)
         self._audit.close()
         self._engine.release()
         if self._fit_state is not None:

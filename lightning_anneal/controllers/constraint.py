@@ -35,7 +35,7 @@ class Constraint(Controller):
 
     Where a greater value raises the metric, it moves the other way. The value itself is bounded, so nothing winds up
     behind a bound: once the violation has turned from ``v`` to ``-w``, a ``geco`` value turns within
-    ``1 + log(1 + v / w) / log(1 / momentum)`` updates, the time its average takes.
+    ``1 + log(1 + v / w) / log(1 / momentum)`` updates, the time its average takes, and a ``pi`` value at once.
 
     Args:
         monitor: The metric.
@@ -50,6 +50,7 @@ class Constraint(Controller):
         ki: Of ``pi``: how fast the value moves per unit of violation.
         kp: Of ``pi``: how much of a change of the violation comes at once.
         momentum: Share of the old average in the new one.
+        look: How many updates make one look at whether the limit is out of reach.
 
     Example:
         >>> from lightning_anneal import Constant
@@ -75,6 +76,7 @@ class Constraint(Controller):
     ki: float = 0.01
     kp: float = 0.01
     momentum: float = 0.99
+    look: int = 1
 
     def begin(self) -> Memory:
         nothing = {"average": 0.0, "metric": 0.0, "limit": 0.0, "updates": 0.0}
@@ -98,7 +100,7 @@ class Constraint(Controller):
             "metric": metric,
             "limit": limit,
             "updates": memory["updates"] + 1,
-            **reach.waited(memory, violation, at_bound=pressed),
+            **reach.waited(memory, violation, self.look, at_bound=pressed),
         }
 
     def value(self, memory: Memory, output: str = "", t: float = 0) -> float:
@@ -155,4 +157,5 @@ class ConstraintRecipe(Steer):
         limit = build_aim(lengths, "limit", self.limit)
         gains: dict[str, Any] = dict(self.gains)
         kind = (self.at_least, self.effect, self.method)
-        return Constraint(self.monitor, limit, begin, self.low, self.high, *kind, **gains)
+        look = reach.updates_of_a_look(lengths.interval)
+        return Constraint(self.monitor, limit, begin, self.low, self.high, *kind, **gains, look=look)

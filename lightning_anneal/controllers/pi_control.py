@@ -10,7 +10,6 @@ from typing import Literal
 from lightning_anneal.clock import Lengths
 from lightning_anneal.controllers import reach
 from lightning_anneal.controllers.controller import Controller, Memory, Steer
-from lightning_anneal.errors import AnnealError
 from lightning_anneal.recipes import Recipe
 from lightning_anneal.schedules import Schedule
 
@@ -32,8 +31,9 @@ class PIControl(Controller):
 
     Shao et al., "ControlVAE: Controllable Variational Autoencoder", ICML 2020, equation 8. Their integral stands still
     while the value is out of bounds, from where it may never come back; here it goes no farther than to the bound. So
-    a value that has been at a bound for any time leaves it at the first update whose error points the other way, or,
-    where the proportional part alone had driven it there, within ``1 + kp / (2 * ki * |e|)`` updates.
+    a value that has been at a bound for any time leaves it at the first update whose error points the other way; where
+    ``kp`` is more than twice the way between the bounds, so that the proportional part alone may have driven it there,
+    within ``1 + kp / (2 * ki * |e|)`` updates.
 
     Args:
         monitor: The metric.
@@ -45,6 +45,7 @@ class PIControl(Controller):
         start: The value before the first update, and the one that an error of zero leaves as it is;
             ``low + kp / 2`` without it.
         effect: Whether a greater value lowers the metric, as a weight of a loss does, or raises it.
+        look: How many updates make one look at whether the set point is out of reach.
 
     Example:
         >>> from lightning_anneal import Constant
@@ -66,6 +67,7 @@ class PIControl(Controller):
     high: float = 1.0
     start: float | None = None
     effect: Effect = "lowers"
+    look: int = 1
 
     def begin(self) -> Memory:
         middle = self.low + self.kp / 2
@@ -79,18 +81,19 @@ class PIControl(Controller):
         error = set_point - metric if self.effect == "lowers" else metric - set_point
         proportional = self.kp / (1 + math.exp(min(error, _FAR)))
         integral = memory["integral"] - self.ki * error
-        above = error < 0 and self.low + proportional + integral > self.high
-        below = error > 0 and proportional + integral < 0
+        # The value is cut off before the integral is: a sum of its parts would miss the bound by the last digit.
+        far = self.low + proportional + integral
+        above, below = error < 0 and far > self.high, error > 0 and far < self.low
         if above:
             integral = max(memory["integral"], self.high - self.low - proportional)
         elif below:
             integral = min(memory["integral"], -proportional)
         return {
-            "value": min(max(self.low + proportional + integral, self.low), self.high),
+            "value": min(max(far, self.low), self.high),
             "integral": integral,
             "metric": metric,
             "set_point": set_point,
-            **reach.waited(memory, error, at_bound=above or below),
+            **reach.waited(memory, error, self.look, at_bound=above or below),
         }
 
     def value(self, memory: Memory, output: str = "", t: float = 0) -> float:
@@ -138,15 +141,10 @@ class PIControlRecipe(Steer):
 
     def build(self, lengths: Lengths, start: float | None) -> PIControl:
         set_point = build_aim(lengths, "set_point", self.set_point)
-        return PIControl(self.monitor, set_point, self.kp, self.ki, self.low, self.high, self.start, self.effect)
+        look = reach.updates_of_a_look(lengths.interval)
+        return PIControl(self.monitor, set_point, self.kp, self.ki, self.low, self.high, self.start, self.effect, look)
 
 
 def build_aim(lengths: Lengths, key: str, recipe: Recipe) -> Schedule:
-    """The schedule of what a metric is to be.
-
-    Raises:
-        AnnealError: If it begins at the value found, which is none of a metric's.
-    """
-    if recipe.needs_start:
-        raise AnnealError(f"{lengths.where}.{key}.start_value", "missing; there is no value of a metric to be found")
+    """The schedule of what a metric is to be."""
     return recipe.build(lengths.within(key, lengths.whole), None)

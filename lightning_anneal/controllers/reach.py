@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+from lightning_anneal.clock import Interval
 from lightning_anneal.controllers.controller import Memory
 
 OUT_OF_REACH = 20
-"""So many updates in a row at a bound, the error at no new low, and the aim is taken to be out of reach."""
+"""So many looks in a row at a bound, the error at no new low, and the aim is taken to be out of reach."""
+
+_STEPS = 50
+
+
+def updates_of_a_look(interval: Interval) -> int:
+    """How many updates make one look: by step many, because the noise of batches would hide a slow approach."""
+    return 1 if interval == "epoch" else _STEPS
 
 
 def begun() -> Memory:
     """What is remembered before the first update."""
-    return {"waited": 0.0, "nearest": 0.0}
+    return {"waited": 0.0, "nearest": 0.0, "off": 0.0, "counted": 0.0}
 
 
-def waited(memory: Memory, error: float, *, at_bound: bool) -> Memory:
+def waited(memory: Memory, error: float, updates: int = 1, *, at_bound: bool) -> Memory:
     """What is remembered after an update.
 
     Args:
         memory: What was remembered before.
         error: How far off the metric is.
+        updates: How many updates make one look, at the mean of their errors.
         at_bound: Whether the value is at a bound, and the error would drive it beyond.
 
     Example:
@@ -33,9 +42,13 @@ def waited(memory: Memory, error: float, *, at_bound: bool) -> Memory:
     """
     if not at_bound:
         return begun()
-    off, nearest = abs(error), memory["nearest"]
-    nearer = memory["waited"] == 0 or off < nearest
-    return {"waited": 1.0 if nearer else memory["waited"] + 1, "nearest": off if nearer else nearest}
+    off, counted = memory["off"] + abs(error), memory["counted"] + 1
+    if counted < updates:
+        return {"waited": memory["waited"], "nearest": memory["nearest"], "off": off, "counted": counted}
+    mean = off / counted
+    nearer = memory["waited"] == 0 or mean < memory["nearest"]
+    times = 1.0 if nearer else memory["waited"] + 1
+    return {**begun(), "waited": times, "nearest": mean if nearer else memory["nearest"]}
 
 
 def out_of_reach(memory: Memory) -> bool:

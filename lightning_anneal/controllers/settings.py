@@ -36,13 +36,19 @@ def read_aim(where: str, value: object) -> Recipe:
     """What a metric is to be: a number, or a schedule.
 
     Raises:
-        AnnealError: If it is neither.
+        AnnealError: If it is neither, or would begin at the value found: that is none of a metric's.
     """
+    recipe: Recipe
     if isinstance(value, Mapping):
-        return read_recipe(where, dict(value), ("strategy",))
-    if isinstance(value, Schedule) or (callable(value) and not isinstance(value, type)):
-        return Ready(cast("Callable[[float], float]", value))
-    return Ready(Constant(number(where, value)))
+        recipe = read_recipe(where, dict(value), ("strategy",))
+    elif isinstance(value, Schedule) or (callable(value) and not isinstance(value, type)):
+        recipe = Ready(cast("Callable[[float], float]", value))
+    else:
+        recipe = Ready(Constant(number(where, value)))
+    if recipe.needs_start:
+        what = "missing; there is no value of a metric to be found (milestones: give one for 0)"
+        raise AnnealError(f"{where}.start_value", what)
+    return recipe
 
 
 def _read_pi_control(where: str, settings: Settings) -> PIControlRecipe:
@@ -88,20 +94,24 @@ def _read_gate(where: str, settings: Settings) -> GateRecipe:
     when = as_mapping(f"{where}.advance_when", settings["advance_when"])
     known_keys(f"{where}.advance_when", when, ("monitor", "below", "above"))
     monitor = when.get("monitor")
+    if monitor is None:
+        raise AnnealError(f"{where}.advance_when.monitor", "missing, as in {monitor: val_loss, below: 0.5}")
     if not isinstance(monitor, str) or not monitor:
         raise AnnealError(f"{where}.advance_when.monitor", f"must be the name of a metric, got {quote(monitor)}")
     given = [key for key in ("below", "above") if when.get(key) is not None]
     if len(given) != 1:
-        such_as = "" if given else ", such as {monitor: val_loss, below: 0.5}"
-        raise AnnealError(f"{where}.advance_when", f"must have one of below and above{such_as}")
+        what = "give below or above, not both" if given else "missing; give below, or above"
+        raise AnnealError(f"{where}.advance_when.below", what)
     inner = as_mapping(f"{where}.schedule", settings["schedule"])
-    wait = settings.get("max_wait")
+    wait = None if settings.get("max_wait") is None else Length.parse(f"{where}.max_wait", settings["max_wait"])
+    if wait is not None and not wait.unit and wait.amount < 1:
+        raise AnnealError(f"{where}.max_wait", f"must be at least 1, got {wait}")
     return GateRecipe(
         read_recipe(f"{where}.schedule", inner, ("strategy",)),
         monitor,
         number(f"{where}.advance_when.{given[0]}", when[given[0]]),
         given[0] == "above",
-        None if wait is None else Length.parse(f"{where}.max_wait", wait),
+        wait,
     )
 
 

@@ -36,6 +36,7 @@ class PlannedRun:
         metrics: By name, the value after each epoch; ``None`` where there is none.
         stoppers: The run's EarlyStoppings.
         rates: Makes the learning rate, given the horizon; ``None`` for a run that shows none.
+        one_rate: Whether it is that of all parameter groups.
         validates_every: Epochs from one validation to the next.
         by_command: Whether notes name the options of the command, or the arguments in Python; ``None`` for neither.
     """
@@ -49,6 +50,7 @@ class PlannedRun:
     metrics: Mapping[str, Sequence[float | None]] = field(default_factory=dict)
     stoppers: Sequence[Stopper] = ()
     rates: Callable[[Horizon], Rates] | None = None
+    one_rate: bool = True
     validates_every: int = 1
     by_command: bool | None = False
 

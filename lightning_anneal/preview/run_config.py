@@ -14,6 +14,7 @@ from lightning_anneal.beta_rules import beta_rules, read_training_config
 from lightning_anneal.checks import Value, number, positive
 from lightning_anneal.config import check_objects, default_rules, read_rules
 from lightning_anneal.errors import AnnealError, quote, suggestion
+from lightning_anneal.follow import Follow
 from lightning_anneal.preview.stopping import Stopper
 from lightning_anneal.rules import Rule
 
@@ -244,9 +245,13 @@ def _annealing(run: RunConfig, arguments: Mapping[str, Any]) -> Iterator[Rule]:
     elif not isinstance(params, Mapping) or not params:
         _tried(run, read_rules, params)
     else:
-        # One by one, so that a mistake in one hides no other.
-        for name, settings in params.items():
-            yield from _read_one(run, name, settings)
+        # One by one, so that a mistake in one hides no other; then together, because some follow others.
+        alone = {name: _read_one(run, name, settings) for name, settings in params.items()}
+        sound = {name: settings for name, settings in params.items() if alone[name]}
+        together = _tried(run, read_rules, sound) if sound else ()
+        if together is None:
+            together = tuple(rule for rules in alone.values() for rule in rules if not isinstance(rule.source, Follow))
+        yield from together
 
 
 def _read_one(run: RunConfig, name: Any, settings: Any) -> tuple[Rule, ...]:

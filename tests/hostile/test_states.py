@@ -50,6 +50,7 @@ SCHEDULES: dict[str, tuple[dict[str, Any], Found]] = {
     "saturating": ({"end_value": 4, "rate": 2, "total_steps": 3}, ([0.25], {})),
     "polynomial": ({"end_value": 4, "power": 2, "total_steps": "25%"}, ([0.25], {"total_steps=25%": 1.0})),
     "sigmoid": ({"end_value": 4, "steepness": 6, "total_steps": "2ep", "interval": "step"}, ([0.25], {"total_steps=2ep": 4.0})),
+    "competence": ({"total_steps": "75%"}, ([0.25], {"total_steps=75%": 3.0})),
     "constant": ({"value": 3}, ([0.25], {})),
     "cyclical": ({"cycle_length": "50%", "min_value": 0, "max_value": 1.5}, ([0.25], {"cycle_length=50%": 2.0})),
     "warm_restart": (
@@ -78,8 +79,19 @@ TRIGGERS: dict[str, tuple[dict[str, Any], Any, int, str]] = {
     "strings": (trigger("early_stopper_counter", values=["a", "b", "c"]), "z", 2, "early_stopper_counter"),
     "booleans": (trigger("early_stopper_counter", values=[True, False]), False, 2, "early_stopper_counter"),
     "whole": (trigger("early_stopper_counter", values=[3, 2]), 3.0, 2, "early_stopper_counter"),
+    "on_plateau": ({"strategy": "on_plateau", "monitor": "val_loss", "factor": 0.5, "patience": 0}, 0.25, 2, "on_plateau val_loss"),
 }  # fmt: skip
 AT_FIRST = {"strings": "z", "booleans": False, "whole": 3}
+
+# By strategy: settings, and something that it remembers after three updates, with the losses 4, 5 and 6.
+STEERED: dict[str, tuple[dict[str, Any], dict[str, float]]] = {
+    "pi_control": ({"monitor": "val_loss", "set_point": 5, "kp": 1, "ki": 0.5}, {"metric": 6.0, "set_point": 5.0}),
+    "constraint": ({"monitor": "val_loss", "limit": 5.5, "rate": 1}, {"metric": 6.0, "limit": 5.5, "updates": 3.0}),
+    "gated": (
+        {"schedule": {"strategy": "linear", "end_value": 4}, "advance_when": {"monitor": "val_loss", "below": 5.5}},
+        {"clock": 2.0, "at": 2.0, "open": 0.0, "waited": 0.0},
+    ),
+}
 
 # By type: the parameters of a BetaScheduleCallback, and what is found of each of its parameters.
 WARMUP = {"max_beta": 4, "warmup_epochs": "50%"}
@@ -130,7 +142,8 @@ class Everything(Tiny):
 
     def __init__(self, number: Any) -> None:
         super().__init__(batches=BATCHES)
-        self.own = {**dict.fromkeys(SCHEDULES, number), **dict.fromkeys(TRIGGERS, number), **AT_FIRST}
+        names = [*SCHEDULES, *TRIGGERS, *STEERED, "follow"]
+        self.own = {**dict.fromkeys(names, number), **AT_FIRST}
         self.betas = dict.fromkeys(BETAS, number)
         self.global_kl_weight = self.local_kl_weight = number
 
@@ -150,6 +163,8 @@ def callbacks(kind: str) -> Iterator[Callback]:
     convert = KINDS[kind]
     params = {f"own.{name}": {"strategy": name.upper(), **settings} for name, (settings, _) in SCHEDULES.items()}
     params |= {f"own.{name}": settings for name, (settings, *_) in TRIGGERS.items()}
+    params |= {f"own.{name}": {"strategy": name, **settings} for name, (settings, _) in STEERED.items()}
+    params |= {"own.follow": {"strategy": "follow", "other": "own.linear", "scale": 2}}
     yield HyperparamAnnealingCallback(convert(params))
     for name, (settings, _) in BETAS.items():
         path = {} if name == "hierarchical" else {"attr_name": f"betas.{name}"}
@@ -232,6 +247,19 @@ def test_triggers(saved: Callable[[str], list[Any]], name: str) -> None:
     assert (progress["firings"], progress["watches"]) == (firings, watches)
 
 
+@pytest.mark.parametrize("name", STEERED)
+def test_controllers(saved: Callable[[str], list[Any]], name: str) -> None:
+    standing = saved(KEYS[0])[-1]["steered"][f"own.{name}"]
+    assert standing["updates"] == 3
+    assert {key: standing["memory"][key] for key in STEERED[name][1]} == STEERED[name][1]
+
+
+def test_what_is_followed(saved: Callable[[str], list[Any]]) -> None:
+    # In a straight line from 0.25 to 4 in 4 steps: what it was in the last step of epochs 0 to 3, in steps 2 and 5.
+    followed = [state["followed"]["own.follow"] for state in saved(KEYS[0])]
+    assert followed == [1.1875, 3.0625, 4.0, 4.0, 2.125, 4.0, 4.0]
+
+
 @pytest.mark.parametrize("name", BETAS)
 def test_betas(saved: Callable[[str], list[Any]], name: str) -> None:
     for state in saved(f"BetaScheduleCallback[name={name}]"):
@@ -241,6 +269,9 @@ def test_betas(saved: Callable[[str], list[Any]], name: str) -> None:
 
 
 def test_every_strategy_is_here() -> None:
-    assert {*SCHEDULES, "trigger_based"} == set(_STRATEGIES)
-    assert {settings["trigger_source"] for settings, *_ in TRIGGERS.values()} == set(SOURCES)
+    assert {*SCHEDULES, *STEERED, "trigger_based", "on_plateau", "follow"} == set(_STRATEGIES)
+    assert {settings.get("trigger_source", "on_plateau") for settings, *_ in TRIGGERS.values()} == {
+        *SOURCES,
+        "on_plateau",
+    }
     assert set(BETAS) == {*SINGLE, "hierarchical"}
