@@ -72,7 +72,7 @@ def set_point_table(runs: Runs, settings: Mapping[str, Mapping[str, Any]]) -> st
     ways = []
     for name, seeds in runs.items():
         epochs = len(seeds[0])
-        third = epochs - epochs // 3
+        third = epochs - max(epochs // 3, 1)
         aims = set_points(settings[name], epochs)
         shares = [deviations(run, aims) for run in seeds]
         kl = [statistics.fmean(finite(epoch["train_kl_loss"]) for epoch in run[third:]) for run in seeds]
@@ -137,7 +137,7 @@ def limit_table(runs: Runs, limit: float) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for name, seeds in runs.items():
-        third = len(seeds[0]) - len(seeds[0]) // 3
+        third = len(seeds[0]) - max(len(seeds[0]) // 3, 1)
         met = [first_within(run, limit) for run in seeds]
         last = [[finite(epoch["train_reconstruction_loss"]) for epoch in run[third:]] for run in seeds]
         kl_then = [finite(run[e]["train_kl_loss"]) for run, e in zip(seeds, met, strict=True) if e is not None]

@@ -14,7 +14,7 @@ import torch
 import yaml
 from torch import nn
 
-from examples import active_units, study, study_report
+from examples import active_units, study, study_report, study_runs
 from examples.active_units import ActiveUnits
 from examples.digits_elbo import SampledDigitsVAE
 from examples.digits_vae import DigitsVAE
@@ -29,7 +29,7 @@ A, B = 4, 5
 SENTENCE = torch.tensor([[BOS, A, B, A, EOS]])
 
 
-@pytest.mark.parametrize(("module", "examples"), [(active_units, 4), (study_report, 5), (study, 0)])
+@pytest.mark.parametrize(("module", "examples"), [(active_units, 4), (study_report, 6), (study, 0), (study_runs, 0)])
 def test_the_examples_in_the_docstrings_run(module: Any, examples: int) -> None:
     assert tuple(doctest.testmod(module)) == (0, examples)
 
