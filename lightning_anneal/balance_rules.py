@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lightning_anneal.checks import several_names
-from lightning_anneal.clock import Interval, Lengths
+from lightning_anneal.checks import flag, several_names
+from lightning_anneal.clock import Lengths
 from lightning_anneal.config import plain, read_rules, read_timing
 from lightning_anneal.controllers.balancing_settings import METHODS, read_balancing
 from lightning_anneal.controllers.controller import Controller, Steer
@@ -119,13 +119,18 @@ class ShareRecipe:
 
 def balance_rules(
     losses: Any,
-    method: str,
-    params: Mapping[str, Any],
+    method: str = "dwa",
     *,
+    attr_name: str = "loss_weights",
+    interval: str | None = None,
+    frequency: int | None = None,
+    temperature: float | None = None,
+    alpha: float | None = None,
+    expected_rho: float | None = None,
+    seed: int | None = None,
+    decay: float | None = None,
     weights: Any = None,
     normalize: bool = True,
-    attr_name: str = "loss_weights",
-    timing: Mapping[str, Any],
     as_tensor: bool = False,
 ) -> tuple[Rule, ...]:
     """One rule for each loss: where its weight comes from and where it goes.
@@ -133,16 +138,25 @@ def balance_rules(
     Args:
         losses: The names of the losses; or a mapping of names to the paths of their weights.
         method: How they are weighed.
-        params: What the method goes by.
-        weights: Of method ``fixed``: by loss, a number or the settings of a schedule.
-        normalize: Of method ``fixed``: whether the weights add up to the number of losses.
         attr_name: The mapping of the module that holds the weights, where `losses` names no paths.
-        timing: ``interval`` and ``frequency``, as far as they are given.
+        interval: What an update waits for.
+        frequency: How many of them.
+        temperature: Of ``dwa`` and ``relobralo``, as are the others of the method that has them.
+        alpha: Of ``relobralo``.
+        expected_rho: Of ``relobralo``.
+        seed: Of ``relobralo``.
+        decay: Of ``inverse_ema``.
+        weights: Of ``fixed``: by loss, a number or the settings of a schedule.
+        normalize: Of ``fixed``: whether the weights add up to the number of losses.
         as_tensor: Whether the weights are kept in 0-d tensors.
 
     Raises:
         AnnealError: For the first thing that is wrong with them.
     """
+    params = {"temperature": temperature, "alpha": alpha, "expected_rho": expected_rho, "seed": seed, "decay": decay}
+    timing = {"interval": interval, "frequency": frequency}
+    flag("normalize", normalize)
+    flag("as_tensor", as_tensor)
     known = (*METHODS, "fixed")
     if not isinstance(method, str) or method.lower() not in known:
         raise AnnealError("method", f"unknown method {method!r}{suggestion(method, known)}")
@@ -153,12 +167,12 @@ def balance_rules(
         if not isinstance(paths[name], str) or not paths[name]:  # type: ignore[index]
             raise AnnealError(f"losses.{name}", f"must be a dotted path, got {paths[name]!r}")  # type: ignore[index]
     by_default = {"interval": "step"} if method in _BY_STEP else {}
-    interval, frequency = read_timing("losses", {**by_default, **{k: v for k, v in timing.items() if v is not None}})
+    unit, every = read_timing("losses", {**by_default, **{k: v for k, v in timing.items() if v is not None}})
     if method == "fixed":
         for key, value in params.items():
             if value is not None:
                 raise AnnealError(key, "is for the other methods, not for fixed, which takes weights")
-        sources: list[Any] = _fixed(names, weights, interval, normalize=normalize)
+        sources: list[Any] = _fixed(names, weights, normalize=normalize)
     else:
         if weights is not None:
             raise AnnealError("weights", f"are for method fixed, not for {method}")
@@ -169,8 +183,8 @@ def balance_rules(
             name,
             source,
             f"{attr_name}.{name}" if paths is None else paths[name],
-            interval=interval,
-            frequency=frequency,
+            interval=unit,
+            frequency=every,
             as_tensor=as_tensor,
             as_float=True,
         )
@@ -178,7 +192,7 @@ def balance_rules(
     )
 
 
-def _fixed(names: tuple[str, ...], given: Any, interval: Interval, *, normalize: bool) -> list[Recipe]:
+def _fixed(names: tuple[str, ...], given: Any, *, normalize: bool) -> list[Recipe]:
     """The schedules of weights that are given."""
     if not isinstance(given, Mapping):
         raise AnnealError("weights", "missing; fixed needs them, such as {recon: 1.0, kl: {strategy: linear, ...}}")

@@ -113,7 +113,8 @@ class Lengths:
         prefix: In front of the keys of a part of the rule.
         whole: What a length that was left out stands for; ``None`` for the run minus one, so that the last epoch
             (or step) trains at the end value.
-        open_end: Whether no length can be left out, because an event ends the stretch.
+        stretch: Finds what a length that was left out stands for, where that takes looking up: it gets the key, and
+            raises an error where nobody knows.
     """
 
     where: str
@@ -123,11 +124,12 @@ class Lengths:
     asked: dict[str, float] = field(default_factory=dict)
     prefix: str = ""
     whole: float | None = None
-    open_end: bool = False
+    stretch: Callable[[str], float] | None = None
 
     def within(self, key: str, whole: float | None) -> Lengths:
         """The lengths of a part of this rule: keys get a prefix, and ``whole`` replaces the run."""
-        return replace(self, prefix=f"{self.prefix}{key}.", whole=whole)
+        stretch = self.stretch if whole is None else None
+        return replace(self, prefix=f"{self.prefix}{key}.", whole=whole, stretch=stretch)
 
     def __call__(self, key: str, length: Length | None) -> float:
         """The number for a key, from what was found before or from the horizon.
@@ -140,14 +142,14 @@ class Lengths:
             6.0
         """
         full = self.prefix + key
-        if length is None and self.open_end:
-            raise AnnealError(f"{self.where}.{full}", "missing; a trigger ends the phase, so its length isn't known")
         # With the length as it was written: one that is changed before a resume is looked up anew.
         kept = full if length is None else f"{full}={length}"
         if length is not None and length.unit in ("", "ep" if self.interval == "epoch" else "st"):
             self.asked[full] = length.amount
         elif length is None and self.whole is not None:
             self.asked[full] = self.whole
+        elif length is None and self.stretch is not None:
+            self.asked[full] = self.stretch(full)
         else:
             if kept not in self.found:
                 self.found[kept] = self._finite(full, self._find(full, length))

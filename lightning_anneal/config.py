@@ -86,8 +86,21 @@ def read_settings(params: object, phases: object) -> tuple[tuple[Rule, ...], Pla
     rules = () if params is None else read_rules(params)
     if phases is None:
         return rules, Plan()
-    plan, moved = read_phases(plain("phases", phases), [rule.name for rule in rules], _read_in_phase)
+    plan, moved = read_phases(_plain_phases(phases), [rule.name for rule in rules], _read_in_phase)
     return (*rules, *moved), plan
+
+
+def _plain_phases(given: object) -> Any:
+    """A copy made of plain dicts and lists, but for the settings of parameters, in which code may give an object."""
+    given = _resolved(given)
+    if not isinstance(given, AnySequence) or isinstance(given, str | bytes):
+        return given
+    phases = [_resolved(phase) for phase in given]
+    for i, phase in enumerate(phases):
+        if isinstance(phase, Mapping):
+            anneals = {"anneal": _resolved(phase["anneal"])} if "anneal" in phase else {}
+            phases[i] = {**plain(f"phases.{i}", {k: v for k, v in phase.items() if k != "anneal"}), **anneals}
+    return phases
 
 
 def _read_in_phase(where: str, name: str, settings: object) -> Rule:
@@ -169,6 +182,19 @@ def as_hyperparameters(params: object) -> dict[str, Any]:
         return value if value is None or isinstance(value, bool | int | float | str | list) else quote(value)
 
     return {str(name): shown(_resolved(settings)) for name, settings in _resolved(params).items()}
+
+
+def phases_as_hyperparameters(phases: object) -> dict[str, Any]:
+    """The phases as a logger takes them, by name. Phases that have been read.
+
+    Example:
+        >>> phases_as_hyperparameters([{"name": "warm", "until": "10ep", "set": {"beta": 0.0}}, {"name": "main"}])
+        {'phases': {'warm': {'until': '10ep', 'set': {'beta': 0.0}}, 'main': {}}}
+    """
+    if phases is None:
+        return {}
+    by_name = {phase["name"]: {k: v for k, v in phase.items() if k != "name"} for phase in _plain_phases(phases)}
+    return {"phases": as_hyperparameters(by_name)}
 
 
 def read_file(path: str | Path) -> dict[str, Any]:

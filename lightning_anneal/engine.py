@@ -19,12 +19,12 @@ from lightning_anneal.following import FollowingLine, Pending, Taken, build_foll
 from lightning_anneal.horizons import follow, planned
 from lightning_anneal.lines import Line, build_lines
 from lightning_anneal.phases import Phase, Phased, Plan
-from lightning_anneal.phasing import Phasing, build_phased, tried
+from lightning_anneal.phasing import PhasedLine, Phasing, build_phased, tried
 from lightning_anneal.reactions import ReactingLine, Reactions
 from lightning_anneal.rules import Rule
 from lightning_anneal.schedules import Schedule
 from lightning_anneal.state import DAMAGE, Found, Place, State, damaged, read_state
-from lightning_anneal.steering import SteeredLine, Steering
+from lightning_anneal.steering import Course, SteeredLine, Steering
 from lightning_anneal.stepping import StepLoop
 from lightning_anneal.targets.path import parse_path
 from lightning_anneal.targets.resolve import Resolved, Roots, has_it, home_of, resolve
@@ -110,7 +110,7 @@ class Engine:
         """
         found = dict(self.found)
         self.run = self.run or planned(horizon)
-        counted = replace(horizon, steps_per_epoch=lambda: self._steps_per_epoch(horizon))
+        counted = self._counted(horizon)
         self.phasing.find_lengths(counted)
         for rule in self.rules:
             if rule.name not in self._resolved:
@@ -125,7 +125,7 @@ class Engine:
                 found[rule.name] = {"start": starts, "lengths": {}}
             if isinstance(rule.source, Phased):
                 lengths = Lengths(rule.name, rule.interval, counted, dict(found[rule.name]["lengths"]))
-                for _ in tried(rule.source, lengths, float(starts[0]), self.phasing):
+                for _ in tried(rule, lengths, float(starts[0]), self.phasing):
                     pass
                 found[rule.name] = {"start": starts, "lengths": lengths.found}
             elif not isinstance(rule.source, Reaction | Follow):
@@ -135,9 +135,14 @@ class Engine:
         self.found = found
         return found
 
+    def _counted(self, horizon: Horizon) -> Horizon:
+        """The length of the run by the steps that an epoch had at first."""
+        return replace(horizon, steps_per_epoch=lambda: self._steps_per_epoch(horizon))
+
     def _steps_per_epoch(self, horizon: Horizon) -> float | None:
         """The steps of an epoch; where the batch size is annealed, with the one that it had at first."""
-        if not any(rule.sizes_batches for rule in self.rules):
+        # Phases look it up in the middle of a run, when they may have changed what a step is.
+        if not self.plan and not any(rule.sizes_batches for rule in self.rules):
             return horizon.steps_per_epoch()
         if self.run.get("steps_per_epoch") is None:
             self.run["steps_per_epoch"] = horizon.steps_per_epoch()
@@ -146,6 +151,7 @@ class Engine:
     def find_lengths_again(self, horizon: Horizon) -> None:
         """Find the lengths anew, for a run whose steps have become other ones."""
         self.run.pop("steps_per_epoch", None)
+        self.phasing.lengths = {}
         self.found = {name: {**entry, "lengths": {}} for name, entry in self.found.items()}
         self.find_starts(horizon)
         self.build(horizon)
@@ -156,10 +162,12 @@ class Engine:
         Raises:
             AnnealError: If it is another, and the policy is ``"error"``.
         """
-        before = self.run
-        self.found, self.run, told = follow(self.found, self.run, horizon, policy)
-        if self.run != before:
-            self.phasing.lengths = {}
+        found = dict(self.found)
+        if self.phasing.lengths:
+            found["phases"] = {"lengths": self.phasing.lengths}
+        found, self.run, told = follow(found, self.run, horizon, policy)
+        self.phasing.lengths = found.pop("phases", {"lengths": {}})["lengths"]
+        self.found = found
         return told
 
     def build(self, horizon: Horizon) -> None:
@@ -178,10 +186,12 @@ class Engine:
         for told in self.steering.build(self._resolved, self.found, horizon):
             warnings.warn(told, stacklevel=2)
         self._lines += self.steering.moving
+        counted = self._counted(horizon)
+        self.phasing.find_lengths(counted)
         for rule in self.rules:
             if isinstance(rule.source, Phased) and rule.name in self._resolved and rule.name in self.found:
                 own = (self._resolved[rule.name], self.found[rule.name])
-                self._lines += build_phased(rule, *own, horizon, self.phasing)
+                self._lines += build_phased(rule, *own, counted, self.phasing)
         self._followed, self._following = self._taken(), []
         if any(isinstance(rule.source, Follow) for rule in self.rules):
             every = (self.rules, self._resolved, self._roots, self._followed, self._pending())
@@ -324,8 +334,8 @@ class Engine:
 
     @property
     def lines(self) -> list[Line]:
-        """The targets that have a schedule, each under its own."""
-        return list(self._lines)
+        """The targets that have a schedule, each under its own; but for those whose values to come nobody knows."""
+        return [line for line in self._lines if line not in self.steering.moving]
 
     @property
     def schedules(self) -> dict[str, Schedule]:
@@ -338,9 +348,11 @@ class Engine:
         return [line.target.name for line in lines if line.rule.interval == interval]
 
     def warn_if_cut_short(self, horizon: Horizon) -> None:
-        """Say so where a length is longer than the run."""
+        """Say so where a length is longer than the run, and where the run is over before a phase begins."""
         for line in self._lines:
             line.warn_if_cut_short(horizon)
+        for told in self.phasing.beyond(self._counted(horizon)):
+            warnings.warn(told, stacklevel=2)
 
     # -- driving --------------------------------------------------------------------------------------------------
 
@@ -374,22 +386,29 @@ class Engine:
         self.reactions.begin_epoch()
         self.steering.begin_epoch(epoch)
 
+    @property
+    def waiting(self) -> set[str]:
+        """The watchers of phases that aren't running."""
+        return set(self.plan.watchers) - ({self.phasing.running.watcher} if self.plan else set())
+
     def poll(self, readings: Mapping[str, Reading]) -> list[str]:
         """Let the triggers look that have a reading; of those that end a phase, that of the running one.
 
         Returns:
             What to warn of.
         """
-        waiting = set(self.plan.watchers) - ({self.phasing.running.watcher} if self.plan else set())
-        return self.reactions.poll({name: reading for name, reading in readings.items() if name not in waiting})
+        waiting = self.waiting
+        told = self.reactions.poll({name: reading for name, reading in readings.items() if name not in waiting})
+        for name in sorted(waiting.intersection(readings)):
+            told += self.reactions.keep_up(name, readings[name])
+        return told
 
-    def advance_phases(self, epoch: int, step: int, readings: Mapping[str, Reading], *, within: bool) -> bool:
+    def advance_phases(self, epoch: int, step: int, *, within: bool) -> bool:
         """Go on to the next phase if the running one is over. Writes nothing.
 
         Args:
             epoch: The epoch.
             step: The optimizer step that is about to begin.
-            readings: What was seen last.
             within: Whether the epoch was running already.
 
         Returns:
@@ -403,17 +422,31 @@ class Engine:
         for turn in self.phasing.advance(epoch, step, within=within, fired=fired) if self.plan else ():
             began, phase = True, self.phasing.running
             if phase.trigger is not None:
-                self.reactions.watch_anew(phase.watcher, readings.get(phase.watcher))
+                self.reactions.watch_anew(phase.watcher)
             self.reactions.enter_phase(self.phasing.index)
             self.on_change(Change(epoch, step, "phase", turn.old, turn.new, turn.why))
         return began
 
-    def enter_phase(self, epoch: int, step: int) -> None:
-        """Put in force what a phase that has begun within an epoch says; but for a batch size, which waits."""
-        self.epoch = epoch
-        intervals: tuple[Interval, ...] = ("epoch", "step")
-        for interval in intervals:
-            self._apply(interval, step, only=lambda line: not line.rule.sizes_batches)
+    def enter_phase(self, epoch: int, step: int, *, within: bool) -> None:
+        """Put in force what a phase that has just begun says.
+
+        Args:
+            epoch: The epoch.
+            step: The optimizer step that is about to begin.
+            within: Whether the epoch was running already; a batch size waits for the next one then.
+        """
+        self.epoch, self.step_in_force = epoch, step
+        if within:
+            self._apply("epoch", step, only=lambda line: not line.rule.sizes_batches)
+        # The others have their own turn.
+        self._apply("step", step, only=lambda line: isinstance(line, PhasedLine))
+        if self._following_steps:
+            self._follow(step)
+        by_step = [line for line in self._lines if line.rule.interval == "step"]
+        for line in by_step:
+            if isinstance(line, PhasedLine):
+                line.begin(step, first=False)
+        self._loop = StepLoop(by_step, self._tell, step - 1)
 
     def write_batch_size(self, *, tell: bool = True) -> bool:
         """Put the batch size of the epoch in force, before anything else; and say whether it is another one."""
@@ -527,10 +560,12 @@ class Engine:
     def _why(self, line: Line | ReactingLine | SteeredLine) -> str:
         if isinstance(line, ReactingLine):
             return self.reactions.why(line)
-        return self.steering.why(line) if isinstance(line, SteeredLine) else "schedule"
+        if isinstance(line, SteeredLine):
+            return self.steering.why(line.key)
+        return self.steering.why(line.curve.key) if isinstance(line.curve, Course) else "schedule"
 
     def _tell(self, line: Line, old: Value, new: Value) -> None:
-        self.on_change(Change(self.epoch, self.step_in_force, line.target.name, old, new, "schedule"))
+        self.on_change(Change(self.epoch, self.step_in_force, line.target.name, old, new, self._why(line)))
 
     # -- evaluation -----------------------------------------------------------------------------------------------
 
@@ -571,10 +606,12 @@ class Engine:
             self.steering.load_plain(saved.steered)
             self._followed = {k: Taken.of(f"checkpoint.{k}", saved.followed[k]) for k in saved.followed}
             self._following = []
-            if saved.phases and self.plan:
-                self.phasing.load_plain(saved.phases)
+            begun = self.phasing.load_plain(saved.phases) if saved.phases and self.plan else []
         except DAMAGE as error:
             raise damaged(error) from None
+        self.phasing.check_names(begun)
+        # Also those that weren't in the phases before.
+        self.reactions.enter_phase(self.phasing.index)
         self.found = {**{k: v for k, v in self.found.items() if self.bound}, **saved.found}
         self.run = saved.run or self.run
         self.epoch, self.step_in_force = saved.epoch, saved.step
@@ -587,7 +624,9 @@ class Engine:
 
 def _answers(line: AnyLine) -> bool:
     """Whether a line answers to events and metrics at once; a batch size waits for the next epoch."""
-    if isinstance(line, Line) or line.batch_size:
+    if isinstance(line, Line):
+        return isinstance(line.curve, Course)
+    if line.batch_size:
         return False
     return not isinstance(line, FollowingLine) or bool(line.answers)
 

@@ -20,8 +20,8 @@ from lightning_anneal.targets.resolve import Resolved
 from lightning_anneal.targets.target import Target
 from lightning_anneal.triggers.reaction import Reaction
 
-# How far ahead an int target's schedule is tried for fractions. Later ones are caught when they come.
-_TRIED = 100
+TRIED = 100
+"""How far ahead an int target's schedule is tried for fractions. Later ones are caught when they come."""
 
 
 @dataclass(eq=False)
@@ -109,7 +109,7 @@ def check_line(line: Line, resolved: Resolved) -> None:
     rule, target = line.rule, line.target
     if not target.whole:
         check_range(target.name, target.key, *line.curve.bounds)
-    for turn in range(_TRIED if target.whole and not rule.round else 1):
+    for turn in range(TRIED if target.whole and not rule.round else 1):
         target.cast(line.curve(turn * rule.frequency))
     check_options(rule, target, resolved)
 

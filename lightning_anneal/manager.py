@@ -121,7 +121,7 @@ class AnnealingManager:
             {'beta': 1.0}
         """
         readings = {} if metrics is None else self._readings(metrics)
-        means = {} if metrics is None else self._means(metrics)
+        means = self._means({} if metrics is None else metrics)
         before = self.values
         if epoch is None and step is None:
             epoch = self._next_epoch
@@ -134,16 +134,16 @@ class AnnealingManager:
         for key, seen in means.items():
             told += self._feed(key, seen, epoch, step)
         now = (engine.epoch if epoch is None else epoch, engine.step_in_force if step is None else step)
-        turned = engine.advance_phases(*now, readings, within=epoch is None)
+        turned = engine.advance_phases(*now, within=epoch is None)
         engine.step_in_force = now[1]
         try:
             if epoch is not None:
                 engine.begin_epoch(epoch)
                 engine.start_epoch(epoch, begins=True)
                 self._next_epoch = epoch + 1
-            elif turned:
-                engine.enter_phase(*now)
-            else:
+            if turned:
+                engine.enter_phase(*now, within=epoch is None)
+            if epoch is None:
                 engine.apply_answers(step)
         except AnnealError:
             engine.reactions.load(stood[0])
@@ -163,6 +163,8 @@ class AnnealingManager:
         if (step if by_step else epoch) is None:
             return []
         turn = None if step is None or key not in steering.by_step else step % steering.by_step[key] == 0
+        if not means and not (turn and steering.standing[key].seen):
+            return []
         return list(steering.feed(key, means, engine.step_in_force if by_step else engine.epoch, turn=turn))
 
     def enter_eval(self) -> None:
@@ -175,7 +177,11 @@ class AnnealingManager:
 
     def state_dict(self) -> dict[str, Any]:
         """Where the run stands and what was found at its start, as plain values; no value that a rule gives."""
-        return self._engine.state_dict()
+        state = self._engine.state_dict()
+        if self._next_epoch != self._engine.epoch + 1:
+            # No epoch has begun, or none without a step of its own.
+            state["next_epoch"] = self._next_epoch
+        return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where a saved run stood: its values are put in force.
@@ -185,7 +191,7 @@ class AnnealingManager:
         """
         engine = self._engine
         engine.load_state_dict(state)
-        self._next_epoch = engine.epoch + 1
+        self._next_epoch = _moment("checkpoint.next_epoch", state.get("next_epoch", engine.epoch + 1))
         if told := engine.follow_horizon(self._horizon, self._policy):
             warnings.warn(told, stacklevel=2)
         engine.find_starts(self._horizon)
@@ -193,19 +199,20 @@ class AnnealingManager:
         engine.go_to(engine.epoch, engine.step_in_force, tell=False)
 
     def _means(self, metrics: Mapping[str, Any]) -> dict[str, Means]:
-        """What the controllers of a loop of one's own see, those of which there is something to be seen."""
+        """What the controllers of a loop of one's own see; nothing of one whose metrics are not all there."""
         steering = self._engine.steering
         return {
             key: {name: as_reading(f"metrics.{name}", metrics[name]).value for name in steering.monitors(key)}
-            for key in steering.rules
             if all(metrics.get(name) is not None for name in steering.monitors(key))
+            else {}
+            for key in steering.rules
         }
 
     def _readings(self, metrics: Mapping[str, Any]) -> dict[str, Reading]:
         """What the triggers of a loop of one's own see."""
         if not isinstance(metrics, Mapping):
             raise AnnealError("metrics", f"must be a mapping of names to numbers, got {quote(metrics)}")
-        reactions = self._engine.reactions.by_name
+        reactions = {n: r for n, r in self._engine.reactions.by_name.items() if r.watches != "phases"}
         monitors: list[str | None] = [reaction.monitor for reaction in reactions.values()]
         monitors += [name for key in self._engine.steering.rules for name in self._engine.steering.monitors(key)]
         for key in metrics:
@@ -242,10 +249,12 @@ def _annealing_params(config: Any) -> tuple[Any, Any, Any]:
         if "annealing_params" in config or phases is not None:
             return config.get("annealing_params"), phases, config
         return config, None, None
-    if not hasattr(config, "annealing_params"):
+    phases = getattr(config, "phases", None)
+    phases = phases if isinstance(phases, Sequence) else None
+    if not hasattr(config, "annealing_params") and phases is None:
         what = f"{type(config).__name__} has no annealing_params; give an object or a mapping that has"
         raise AnnealError("config", what)
-    return config.annealing_params, getattr(config, "phases", None), config
+    return getattr(config, "annealing_params", None), phases, config
 
 
 def _roots(objects: Mapping[str, Any], owner: Any) -> Roots:

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from lightning_anneal.checks import Value
 from lightning_anneal.clock import Length
-from lightning_anneal.errors import AnnealError, quote
+from lightning_anneal.errors import AnnealError, misspelling, quote
 from lightning_anneal.phases import InPhases, Phase, Phased, Plan
 from lightning_anneal.recipes import Recipe
 from lightning_anneal.rules import Rule
@@ -22,6 +22,8 @@ ReadRule = Callable[[str, str, Any], Rule]
 """Reads the settings of one parameter: where they stand, its name, and the settings."""
 
 _KEYS = ("name", "until", "duration", "set", "anneal")
+_PHASE = "phase"
+"""What loggers and the audit call the running phase."""
 
 
 def read_phases(given: object, taken: Iterable[str], read_rule: ReadRule) -> tuple[Plan, tuple[Rule, ...]]:
@@ -41,20 +43,33 @@ def read_phases(given: object, taken: Iterable[str], read_rule: ReadRule) -> tup
     moves: dict[str, list[Any]] = {}
     for i, entry in enumerate(given):
         settings = as_mapping(f"phases.{i}", entry)
-        name = settings.get("name")
-        if not isinstance(name, str) or not name:
-            raise AnnealError(f"phases.{i}.name", f"must be a string, got {quote(name)}")
+        name = _name(f"phases.{i}", settings)
         if name in [phase.name for phase in phases]:
             raise AnnealError(f"phases.{i}.name", f"a second phase is called {quote(name)}")
         known_keys(f"phases.{name}", settings, _KEYS)
         phases.append(_read_phase(name, settings, last=i == len(given) - 1))
         for parameter, move in _moves(f"phases.{name}", settings, read_rule):
             moves.setdefault(parameter, [None] * len(given))[i] = move
+    taken = list(taken)
     for name in moves:
         if name in taken:
             raise AnnealError(name, "stands in annealing_params and in phases; keep one of them")
+    if _PHASE in (*moves, *taken):
+        what = "the running phase is logged under this name; anneal it under another one, with attr_name: phase"
+        raise AnnealError(_PHASE, what)
     _check_order(phases)
     return Plan(tuple(phases)), tuple(_rule(name, parts, phases) for name, parts in moves.items())
+
+
+def _name(where: str, settings: Settings) -> str:
+    name = settings.get("name")
+    if name is None:
+        if (key := misspelling("name", settings, _KEYS)) is not None:
+            raise AnnealError(where, f"unknown key {quote(key)}; did you mean 'name'?")
+        raise AnnealError(f"{where}.name", "missing; logs and checkpoints call the phase by it")
+    if not isinstance(name, str) or not name.strip():
+        raise AnnealError(f"{where}.name", f"must be a string, got {quote(name)}")
+    return name
 
 
 def _read_phase(name: str, settings: Settings, *, last: bool) -> Phase:
@@ -73,20 +88,25 @@ def _read_phase(name: str, settings: Settings, *, last: bool) -> Phase:
     at_most = until.get("at_most")
     return Phase(
         name,
-        trigger=read_trigger(f"{where}.until", {key: value for key, value in until.items() if key != "at_most"}),
+        trigger=read_trigger(f"{where}.until", until, besides=("at_most",)),
         at_most=None if at_most is None else Length.parse(f"{where}.until.at_most", at_most),
     )
 
 
 def _moves(where: str, settings: Settings, read_rule: ReadRule) -> Iterable[tuple[str, Rule | Value]]:
     """What a phase does with each parameter that it names."""
-    sets = as_mapping(f"{where}.set", settings.get("set") or {})
-    anneals = as_mapping(f"{where}.anneal", settings.get("anneal") or {})
+    sets, anneals = (
+        {} if settings.get(key) is None else as_mapping(f"{where}.{key}", settings[key]) for key in ("set", "anneal")
+    )
+    for key, names in (("set", sets), ("anneal", anneals)):
+        for name in names:
+            if not isinstance(name, str) or not name:
+                raise AnnealError(f"{where}.{key}", f"a parameter's name must be a string, got {quote(name)}")
     for name, value in sets.items():
         if name in anneals:
             raise AnnealError(f"{where}.set.{name}", "stands under anneal, too; keep one of them")
-        if not isinstance(name, str) or not name:
-            raise AnnealError(f"{where}.set", f"a parameter's name must be a string, got {quote(name)}")
+        if isinstance(value, Mapping):
+            raise AnnealError(f"{where}.set.{name}", "must be a value; settings of a schedule stand under anneal")
         yield name, read_value(f"{where}.set.{name}", value)
     for name, inner in anneals.items():
         yield name, read_rule(f"{where}.anneal", name, inner)

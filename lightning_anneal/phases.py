@@ -82,7 +82,11 @@ class Phased:
 
     parts: tuple[Recipe | float | None, ...]
 
-    needs_start = True
+    @property
+    def needs_start(self) -> bool:
+        """Whether the value found in the target is part of it."""
+        first = self.parts[0]
+        return first is None or (not isinstance(first, float) and first.needs_start)
 
 
 @dataclass(frozen=True)

@@ -121,12 +121,24 @@ class Reactions:
         """What a watcher has seen that it waits for; empty before."""
         return self._why.get(name, self.by_name[name].source) if self.progress[name].firings else ""
 
-    def watch_anew(self, name: str, reading: Reading | None) -> None:
-        """Let a watcher begin: what has been before is no event."""
-        self.progress[name] = Progress()
+    def keep_up(self, name: str, reading: Reading) -> list[str]:
+        """Let a watcher that waits for its turn see what stands, so that it knows what has been before.
+
+        Returns:
+            What to warn of.
+        """
+        before = self.progress[name]
+        if reading.absent:
+            self.progress[name] = replace(before, missed=before.missed + 1)
+            return [] if before.missed else [f"{name}.monitor: {reading.note}"]
+        if self.by_name[name].watches != "metric":
+            self.progress[name] = replace(self.by_name[name].after(before, reading), firings=0)
+        return []
+
+    def watch_anew(self, name: str) -> None:
+        """Let a watcher begin: what has been before is no event, but a metric may have passed its threshold already."""
+        self.progress[name] = Progress(seen=self.progress[name].seen)
         self._why.pop(name, None)
-        if reading is not None and self.by_name[name].watches != "metric":
-            self.settle({name: reading})
 
     def enter_phase(self, index: int) -> None:
         """Let the values that phases set be those of another phase."""

@@ -153,7 +153,7 @@ class Steering:
                     if self.source(key).polled:
                         # Its turns are those of the gate's own clock.
                         always = replace(rule, frequency=1)
-                        self.moving.append(Line(always, target, _Course(self, key, controller)))
+                        self.moving.append(Line(always, target, Course(self, key, controller)))
                     else:
                         self.lines.append(SteeredLine(rule, target, key, output, places.batch_size))
         return told
@@ -204,14 +204,23 @@ class Steering:
             t: The last epoch (or step) that was measured.
             known: The metrics that there are, for a hint at a misspelled one.
             turn: Whether it has its turn, and what was measured is not only kept for it; by default by what its rule
-                says of epochs, and always by step, where what is handed in has been averaged already.
+                says of epochs, and always by step, where what is handed in has been averaged already. With something
+                kept, a metric that is missing or not finite at a turn is left out, as it is between turns.
 
         Yields:
             What to warn of, each once.
         """
-        standing, rule = self.standing[key], self.rules[key][0]
+        standing, rule, between = self.standing[key], self.rules[key][0], turn is False
+        if not set(standing.sums) <= set(self.monitors(key)):
+            standing = replace(standing, sums={}, seen=0)  # a checkpoint of when it watched another metric
         now = {name: value for name in self.monitors(key) if (value := means.get(name)) is not None}
-        if bad := [name for name in self.monitors(key) if not math.isfinite(now.get(name, math.nan))]:
+        bad = [name for name in self.monitors(key) if not math.isfinite(now.get(name, math.nan))]
+        if not bad:
+            sums = {name: standing.sums.get(name, 0.0) + value for name, value in now.items()}
+            standing = replace(standing, sums=sums, seen=standing.seen + 1)
+        elif between or (turn and standing.seen):
+            pass  # It is left out of the mean.
+        else:
             self.standing[key] = replace(standing, missed=standing.missed + 1)
             if bad[0] in now:
                 yield from self._once(key, "bad", f"{bad[0]} is {now[bad[0]]}, so the value is kept")
@@ -219,13 +228,12 @@ class Steering:
                 what = f"no metric {quote(bad[0])} to be seen, so the value is kept"
                 yield from self._once(key, "absent", what + (suggestion(bad[0], known) if known else ""))
             return
-        seen, sums = standing.seen + 1, {name: standing.sums.get(name, 0.0) + value for name, value in now.items()}
         if turn is None:
-            turn = rule.interval == "step" or self.source(key).polled or seen >= rule.frequency
+            turn = rule.interval == "step" or self.source(key).polled or standing.seen >= rule.frequency
         if not turn:
-            self.standing[key] = replace(standing, sums=sums, seen=seen)
+            self.standing[key] = standing
             return
-        averaged = {name: value / seen for name, value in sums.items()}
+        averaged = {name: value / standing.seen for name, value in standing.sums.items()}
         memory = self.controllers[key].after(standing.memory, averaged, t)
         if not all(map(math.isfinite, memory.values())):
             self.standing[key] = replace(standing, sums={}, seen=0, missed=standing.missed + 1)
@@ -246,13 +254,13 @@ class Steering:
         controller = self.controllers[line.key]
         return controller.value(controller.begin(), line.output, 0)
 
-    def why(self, line: SteeredLine) -> str:
-        """What made the value of a line change."""
-        if self.standing[line.key].updates == 0:
+    def why(self, key: str) -> str:
+        """What made the values of a controller change."""
+        if self.standing[key].updates == 0:
             return "start"
-        shown = self.controllers[line.key].shown(self.standing[line.key].memory)
+        shown = self.controllers[key].shown(self.standing[key].memory)
         told = ", ".join(f"{name} {value:g}" for name, value in shown.items())
-        strategy = self.source(line.key).strategy
+        strategy = self.source(key).strategy
         return f"{strategy} ({told})" if told else strategy
 
     def worth_telling(self, line: SteeredLine, old: Value, new: Value) -> bool:
@@ -330,7 +338,7 @@ def _check(rule: Rule, target: Target, controller: Controller, resolved: Resolve
 
 
 @dataclass(frozen=True)
-class _Course(Schedule):
+class Course(Schedule):
     """The values of a controller as a schedule, which is another one after each update."""
 
     steering: Steering

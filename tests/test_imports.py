@@ -96,6 +96,7 @@ LAYERS = {
     "preview": {
         *("errors", "checks", "clock", "config", "rules", "schedules", "triggers", "beta_rules", "drawing", "optim"),
         *("config_files", "controllers", "follow", "overrides", "steering", "terminal", ""),
+        *("balance_rules", "phases", "phasing"),
     },
     "stepping": {"lines"},
     "engine": {
@@ -154,7 +155,8 @@ LAYERS = {
             "engine",
             "optim",
         ),
-        *("lightning_cli", "preview", "terminal"),
+        *("controllers", "follow", "lightning_cli", "preview", "terminal"),
+        *("balance_rules", "phases", "phasing"),
     },
     "history": {"errors", "audit", "changes", "drawing", "preview", "terminal"},
     "search": {

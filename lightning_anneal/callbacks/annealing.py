@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lightning_anneal.callbacks.base import RuleCallback
-from lightning_anneal.config import as_hyperparameters, default_rules, read_settings
+from lightning_anneal.config import as_hyperparameters, default_rules, phases_as_hyperparameters, read_settings
 
 
 class HyperparamAnnealingCallback(RuleCallback):
@@ -60,9 +60,7 @@ class HyperparamAnnealingCallback(RuleCallback):
         rules, plan = read_settings(annealing_params, phases)
         if annealing_params is None and phases is None:
             rules = default_rules()
-        self._settings = as_hyperparameters(annealing_params)
-        for phase in plan.phases:
-            self._settings.setdefault("phases", {})[phase.name] = phase.told
+        self._settings = {**as_hyperparameters(annealing_params), **phases_as_hyperparameters(phases)}
         super().__init__(rules, name, prog_bar, on_horizon_change, plan)
 
     @property

@@ -7,7 +7,6 @@ from typing import Any
 
 from lightning_anneal.balance_rules import balance_rules
 from lightning_anneal.callbacks.base import RuleCallback
-from lightning_anneal.checks import flag
 from lightning_anneal.config import as_hyperparameters
 from lightning_anneal.errors import AnnealError
 from lightning_anneal.lightnings import LightningModule, Trainer
@@ -78,17 +77,23 @@ class LossBalancingCallback(RuleCallback):
         prog_bar: Sequence[str] = (),
         on_horizon_change: str = "keep",
     ) -> None:
-        numbers = {"temperature": temperature, "alpha": alpha, "expected_rho": expected_rho}
-        params: dict[str, Any] = {**numbers, "seed": seed, "decay": decay}
+        params = {
+            "temperature": temperature,
+            "alpha": alpha,
+            "expected_rho": expected_rho,
+            "seed": seed,
+            "decay": decay,
+        }
         rules = balance_rules(
             losses,
             method,
-            params,
-            weights=weights,
-            normalize=flag("normalize", normalize),
             attr_name=attr_name,
-            timing={"interval": interval, "frequency": frequency},
-            as_tensor=flag("as_tensor", as_tensor),
+            interval=interval,
+            frequency=frequency,
+            weights=weights,
+            normalize=normalize,
+            as_tensor=as_tensor,
+            **params,  # type: ignore[arg-type]
         )
         # A mapping that holds the weights of all, where no loss has a path of its own.
         self._place = attr_name if "." not in attr_name and not isinstance(losses, dict) else None

@@ -45,7 +45,6 @@ from lightning_anneal.rules import Rule
 from lightning_anneal.run_length import horizon_of
 from lightning_anneal.targets.path import parse_path
 from lightning_anneal.targets.resolve import home_of
-from lightning_anneal.triggers.signals import Reading
 
 if TYPE_CHECKING:
     from lightning_anneal.preview.planned import Preview
@@ -145,8 +144,8 @@ class RuleCallback(Callback):
         Args:
             epochs: The planned number of epochs.
             steps_per_epoch: Optimizer steps in an epoch; 100 where something needs it and it isn't given.
-            metrics: By name, the value after each epoch, for triggers to see; by default a made-up one that gets better
-                for a third of the run and then stands still.
+            metrics: By name, the value after each epoch, for triggers, gates and controllers to see; by default for the
+                first two a made-up one that gets better for a third of the run and then stands still.
             early_stopping: The EarlyStopping that triggers watch, or its arguments: ``{"monitor": "val_loss",
                 "patience": 8}``; a list where there are several.
             start: By parameter, the value found in the model, for those that begin there.
@@ -173,6 +172,7 @@ class RuleCallback(Callback):
             metrics=metrics or {},
             early_stopping=early_stopping,
             starts=start or {},
+            plan=self._engine.plan,
         )
 
     # -- what a subclass says -------------------------------------------------------------------------------------
@@ -268,7 +268,8 @@ class RuleCallback(Callback):
             # Resumed from a checkpoint that knows nothing of this callback.
             steps.done = trainer.global_step // max(1, len(trainer.optimizers))
         if trainer.is_global_zero:
-            names = [*(target.name for target in engine.targets), *scaled_names(trainer, engine), "phase"]
+            names = [*(target.name for target in engine.targets), *scaled_names(trainer, engine)]
+            names += ["phase"] if engine.plan else []
             folder = report.log_folder(trainer)
             anew = (
                 first
@@ -276,11 +277,16 @@ class RuleCallback(Callback):
                 and not any(callback._audit.writes_to(folder) for callback in _ours(trainer))
             )
             self._audit.open(folder, names, steps.done, begins=first, anew=anew)
-        self._watch.begin(trainer, pl_module.device, steps.done)
+        self._watch.begin(trainer)
         if not first and trainer.ckpt_path is None:
             # Another fit of this Trainer: its optimizers are new, and know nothing of a batch size that has grown.
             scale_rates(trainer, engine, engine.first_batch_size, steps.done)
-        self._begin_epoch(trainer, steps.done, begins=False)
+        if first:
+            # A run may begin in the midst of its phases: with a checkpoint that knows nothing of this callback.
+            engine.advance_phases(trainer.current_epoch, steps.done, within=False)
+        if first or not engine.plan or engine.epoch == trainer.current_epoch:
+            # Else that epoch begins in a moment, and perhaps in another phase.
+            self._begin_epoch(trainer, steps.done, begins=False)
         if first or steps.done <= engine.step_in_force:
             engine.go_to_step(steps.done, first=first)
         else:
@@ -288,6 +294,7 @@ class RuleCallback(Callback):
             engine.go_to_step(engine.step_in_force, tell=False)
         self._next_due = steps.done if self._step_names else math.inf
         self._next_phase = engine.phasing.next_step
+        self._watch.begin_steps(trainer, pl_module.device)
         steps.begin(trainer, automatic=pl_module.automatic_optimization)
         if first and trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[union-attr]
             engine.warn_if_cut_short(horizon_of(trainer))
@@ -297,11 +304,14 @@ class RuleCallback(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._find_new_groups(trainer, pl_module)
-        readings = self._watch.look(trainer, epoch_ended=True) if self._watch.poll.pending else {}
-        step = self._steps.count(trainer)
-        self._engine.advance_phases(trainer.current_epoch, step, readings, within=False)
-        self._next_phase = self._engine.phasing.next_step
+        if self._watch.poll.pending:
+            self._watch.look(trainer, self._engine.step_in_force, epoch_ended=True)
+        step, engine = self._steps.count(trainer), self._engine
+        turned = engine.advance_phases(trainer.current_epoch, step, within=False)
+        self._next_phase = engine.phasing.next_step
         self._begin_epoch(trainer, step, begins=True)
+        if turned:
+            engine.enter_phase(trainer.current_epoch, step, within=False)
         report.log_values(trainer, self._phase_tagged(), report.batch_step(trainer))
         self._at_epoch_start(trainer, report.batch_step(trainer))
         self._show(trainer)
@@ -311,17 +321,21 @@ class RuleCallback(Callback):
         if batch_idx == 0:
             self._find_new_groups(trainer, pl_module)  # a callback behind this one may have added some
         moved = steps.moved(trainer)
+        begins = False
         if moved:
+            # After a resume in the midst of a step, which has had its turn, it has moved and begins nothing.
+            begins = steps.done > self._engine.step_in_force
             steers = steps.done >= self._watch.measures.next_update
             if steers:
                 self._watch.steer(trainer, steps.done)
+            # Before the values of this step, which are those of the next phase; a look may have its say first.
+            if steps.done >= self._next_phase and not (self._watching and self._watch.poll.due):
+                self._turn_phase(trainer)
             self._engine.start_step(steps.done)
             if steers:
                 self._engine.apply_answers(steps.done)
         if self._watching and self._watch.poll.due:
-            self._look_within_epoch(trainer)
-        if steps.done >= self._next_phase:
-            self._turn_phase(trainer, {})
+            self._look_within_epoch(trainer, begins=begins)
         if steps.done >= self._next_due and (moved or not steps.automatic):
             self._log_step_if_due(trainer)
 
@@ -406,25 +420,29 @@ class RuleCallback(Callback):
         self._audit.add(change)
         say(change)
 
-    def _turn_phase(self, trainer: Trainer, readings: Mapping[str, Reading]) -> None:
+    def _turn_phase(self, trainer: Trainer) -> None:
         """Within an epoch: let the running phase give way to the next, if it is over."""
-        engine, step, epoch = self._engine, self._steps.done, trainer.current_epoch
-        if engine.advance_phases(epoch, step, readings, within=True):
-            engine.enter_phase(epoch, step)
-            report.log_values(trainer, self._phase_tagged(), report.batch_step(trainer))
+        engine, step, epoch, before = self._engine, self._steps.done, trainer.current_epoch, self.values
+        if engine.advance_phases(epoch, step, within=True):
+            engine.enter_phase(epoch, step, within=True)
+            report.log_values(trainer, {**self._phase_tagged(), **self._changed(before)}, report.batch_step(trainer))
             self._show(trainer)
         self._next_phase = engine.phasing.next_step
 
     def _phase_tagged(self) -> dict[str, float]:
         return {self.tag("phase"): float(self._engine.phasing.index)} if self._engine.plan else {}
 
-    def _look_within_epoch(self, trainer: Trainer) -> None:
+    def _changed(self, before: Mapping[str, Value]) -> dict[str, float]:
+        """What has another value now, for the loggers."""
+        return self._tagged({name: value for name, value in self.values.items() if value != before[name]})
+
+    def _look_within_epoch(self, trainer: Trainer, *, begins: bool) -> None:
+        # What was seen came before the step that begins here.
+        self._watch.look(trainer, self._engine.step_in_force - begins, epoch_ended=False)
+        self._turn_phase(trainer)
         before = self.values
-        readings = self._watch.look(trainer, epoch_ended=False)
-        self._turn_phase(trainer, readings)
         self._engine.apply_answers(self._steps.done)
-        changed = {name: value for name, value in self.values.items() if value != before[name]}
-        report.log_values(trainer, self._tagged(changed), report.batch_step(trainer))
+        report.log_values(trainer, self._changed(before), report.batch_step(trainer))
         self._show(trainer)
 
     def _begin_epoch(self, trainer: Trainer, step: int, *, begins: bool) -> None:

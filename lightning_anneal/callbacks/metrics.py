@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
 
 from lightning_anneal.lightnings import Trainer
+
+_OWN = ("Annealing/", "Beta_Schedule/")
 
 
 class LoggedMetrics:
@@ -29,13 +31,20 @@ class LoggedMetrics:
             who: Who looks: what one has looked at is new to another.
             metric: Its name.
         """
-        value = trainer.callback_metrics.get(metric)
+        value = self.news(trainer, who, metric)
         if value is None:
-            return self._saved.get(metric)
-        if _same(value, self._held.get((who, metric))):
-            return None
-        self._held[who, metric] = value
+            return None if metric in trainer.callback_metrics else self._saved.get(metric)
+        self.seen(who, metric, value)
         return float(value)
+
+    def news(self, trainer: Trainer, who: str, metric: str) -> Any:
+        """The value of a metric as it stands, ``None`` if `who` has looked at it already; it stays new."""
+        value = trainer.callback_metrics.get(metric)
+        return None if value is None or _same(value, self._held.get((who, metric))) else value
+
+    def seen(self, who: str, metric: str, value: Any) -> None:
+        """`who` has looked at a value."""
+        self._held[who, metric] = value
 
     def looked(self) -> None:
         """Everybody has looked: what came with a checkpoint is past."""
@@ -45,14 +54,19 @@ class LoggedMetrics:
         """The values that are still to be looked at, should the run be resumed before: Lightning saves no metrics."""
         metrics = dict(self._saved)
         for who, metric in watched if trainer is not None else ():
-            value = trainer.callback_metrics.get(metric)  # type: ignore[union-attr]
-            if value is not None and not _same(value, self._held.get((who, metric))):
+            value = self.news(trainer, who, metric)  # type: ignore[arg-type]
+            if value is not None:
                 metrics[metric] = float(value)
         return metrics
 
     def load(self, saved: Mapping[Any, Any]) -> None:
         """Go on with the values that a saved run was still to look at."""
         self._saved = {str(name): float(value) for name, value in saved.items()}
+
+
+def metrics_of(trainer: Trainer) -> set[str]:
+    """The names of the metrics that the run has logged, for hints: not those that annealing itself puts there."""
+    return {str(name) for name in trainer.callback_metrics if not str(name).startswith(_OWN)}
 
 
 def _same(value: Any, held: Any) -> bool:
@@ -66,14 +80,22 @@ def _same(value: Any, held: Any) -> bool:
     return value is held
 
 
-def logged_in_step(trainer: Trainer, metric: str) -> Any:
-    """What the last training batch logged with ``on_step=True``, as it stands, or ``None``.
+def logged_in_step(trainer: Trainer, metrics: Collection[str]) -> Iterator[tuple[str, Any, bool]]:
+    """What the last training batch logged with ``on_step=True``, as it stands.
 
     There is no public way to this: ``callback_metrics`` turns the metrics of the progress bar into Python numbers at
     each access, for which a GPU has to finish its work.
+
+    Args:
+        trainer: The trainer.
+        metrics: The names that are asked for.
+
+    Yields:
+        A name, its value, and whether Lightning makes one value of it for an epoch, under the same name.
     """
     results: Any = trainer._results
     for _, logged in () if results is None else results.valid_items():
-        if logged.meta.on_step and metric in (logged.meta.name, f"{logged.meta.name}_step"):
-            return logged._forward_cache
-    return None
+        if logged.meta.on_step and logged._forward_cache is not None:
+            for name, by_epoch in ((logged.meta.name, logged.meta.on_epoch), (f"{logged.meta.name}_step", False)):
+                if name in metrics:
+                    yield name, logged._forward_cache, by_epoch

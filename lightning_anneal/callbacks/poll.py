@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from lightning_anneal.callbacks.metrics import LoggedMetrics
+from lightning_anneal.callbacks.metrics import LoggedMetrics, metrics_of
 from lightning_anneal.errors import AnnealError, quote, suggestion
 from lightning_anneal.lightnings import EarlyStopping, LearningRateMonitor, Trainer
 from lightning_anneal.reactions import Reactions
@@ -56,6 +56,7 @@ class Poll:
         self._validated = False
         self._logged = LoggedMetrics()
         self._warned = False
+        self._silent: dict[str, int] = {}
 
     def __bool__(self) -> bool:
         return bool(self._reactions)
@@ -74,7 +75,16 @@ class Poll:
         Raises:
             AnnealError: If there is none, or several and no word on which.
         """
-        names = [*names, *self._watchers]
+        try:
+            self._bind(trainer, [*names, *self._watchers])
+        except AnnealError as error:
+            name, _, key = error.where.rpartition(".")
+            # Which has another name in a phase.
+            if name in self._watchers and key == "trigger_source":
+                raise AnnealError(f"{name}.trigger", error.what) from None
+            raise
+
+    def _bind(self, trainer: Trainer, names: Iterable[str]) -> None:
         reactions = {name: self._reactions[name] for name in names if name in self._reactions}
         self._bound = list(reactions)
         self.stoppers = {n: self._stopper(trainer, n, r) for n, r in reactions.items() if r.watches == "stopper"}
@@ -132,13 +142,16 @@ class Poll:
 
     # -- what -----------------------------------------------------------------------------------------------------
 
-    def read(self, trainer: Trainer, reactions: Reactions, *, epoch_ended: bool) -> dict[str, Reading]:
+    def read(
+        self, trainer: Trainer, reactions: Reactions, *, epoch_ended: bool, waiting: Collection[str] = ()
+    ) -> dict[str, Reading]:
         """What is seen now, by rule. A rule whose metric is the one of the last look sees nothing.
 
         Args:
             trainer: The trainer.
             reactions: How far the rules have come.
             epoch_ended: Whether this is the start of an epoch.
+            waiting: Watchers that wait for their turn, and may wait for a metric that is logged only then.
 
         Raises:
             AnnealError: On rank 0, if a metric isn't logged at all.
@@ -153,24 +166,34 @@ class Poll:
                 if reading is not None:
                     readings[name] = reading
         self._recorded = _records(trainer)
+        # A patient rule whose metric has come in the midst of an epoch misses none at its end.
+        self._silent |= {name: 0 if epoch_ended else -1 for name in readings if name in self._metrics}
         if epoch_ended and trainer.is_global_zero and (self._validated or not trainer.enable_validation):
-            readings |= self._absent(trainer, set(self._bound) - set(readings))
+            readings |= self._absent(trainer, set(self._bound) - set(readings), waiting)
         self._logged.looked()
         return readings
 
-    def _absent(self, trainer: Trainer, names: set[str]) -> dict[str, Reading]:
-        """What a patient rule sees of a metric that isn't there.
+    def _absent(self, trainer: Trainer, names: set[str], waiting: Collection[str]) -> dict[str, Reading]:
+        """What a patient rule, or a watcher that waits, sees of a metric that isn't there, or is there no more.
 
         Raises:
             AnnealError: For a rule that isn't.
         """
         readings = {}
         for name, metric in self._metrics.items():
-            if name in names and metric not in trainer.callback_metrics:
-                what = f"no metric {quote(metric)} has been logged{suggestion(metric, trainer.callback_metrics)}"
-                if not self._reactions[name].patient:
+            if name not in names:
+                continue
+            patient = self._reactions[name].patient
+            if metric not in trainer.callback_metrics:
+                what = f"no metric {quote(metric)} has been logged{suggestion(metric, metrics_of(trainer))}"
+                if not patient and name not in waiting:
                     raise AnnealError(f"{name}.monitor", what)
                 readings[name] = Reading(note=what, absent=True)
+            elif patient:
+                # What was logged last stays there. A validation comes every so many epochs.
+                self._silent[name] = self._silent.get(name, 0) + 1
+                if self._silent[name] >= (trainer.check_val_every_n_epoch or 1):
+                    readings[name] = Reading(note=f"no metric {quote(metric)} to be seen any more", absent=True)
         return readings
 
     def warn_of_other_ranks(self, own: Mapping[str, Reading], agreed: Mapping[str, Reading]) -> None:
@@ -229,13 +252,15 @@ class Poll:
     def state(self, trainer: Trainer | None) -> dict[str, Any]:
         """What the next look needs, should the run be resumed before: Lightning saves no metrics."""
         metrics = self._logged.unseen(trainer, self._metrics.items()) if self.pending else {}
-        return {"pending": self.pending, "metrics": metrics}
+        silent = {name: times for name, times in self._silent.items() if times}
+        return {"pending": self.pending, "metrics": metrics, **({"silent": silent} if silent else {})}
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Go on where a saved run stood."""
         try:
             self.pending = bool(state.get("pending", False))
             self._logged.load(state.get("metrics", {}))
+            self._silent = {str(name): int(times) for name, times in state.get("silent", {}).items()}
         except DAMAGE as error:
             raise damaged(error) from None
 

@@ -41,57 +41,59 @@ class Watch:
         self.poll.forget()
         self.measures.forget()
 
-    def begin(self, trainer: Trainer, device: torch.device, step: int) -> None:
-        """A training loop begins, with this step."""
+    def begin(self, trainer: Trainer) -> None:
+        """A training loop begins."""
         if self:
             self.poll.begin(trainer, self._engine.reactions)
+
+    def begin_steps(self, trainer: Trainer, device: torch.device) -> None:
+        """A training loop begins, and the values of its first step are in force."""
         if self.measures:
-            self.measures.begin(trainer, device, step)
+            self.measures.begin(trainer, device, self._engine.step_in_force)
 
     def note_epoch_end(self) -> None:
         """An epoch is over, after which there is something to look at."""
         self.poll.pending = bool(self)
 
-    def look(self, trainer: Trainer, *, epoch_ended: bool) -> dict[str, Reading]:
+    def look(self, trainer: Trainer, last_step: int, *, epoch_ended: bool) -> None:
         """Let the triggers look, and the controllers that don't count steps.
 
         Args:
             trainer: The trainer.
+            last_step: The last step before what is to be seen.
             epoch_ended: Whether this is the start of an epoch.
-
-        Returns:
-            What the triggers have seen.
         """
         own: dict[str, Reading] = {}
 
         def see() -> tuple[dict[str, Reading], dict[str, Means], list[str]]:
-            own.update(self.poll.read(trainer, self._engine.reactions, epoch_ended=epoch_ended))
+            engine = self._engine
+            own.update(self.poll.read(trainer, engine.reactions, epoch_ended=epoch_ended, waiting=engine.waiting))
             means = self.measures.read_epoch(trainer, ended=epoch_ended) if self.measures else {}
-            return own, means, self.measures.known(trainer)
+            return own, means, self.measures.known(trainer, means.values())
 
         readings, means, known = agree(trainer.strategy, see)
         self.poll.warn_of_other_ranks(own, readings)
         for told in self._engine.poll(readings):
             rank_zero_warn(told)
         # A resume may have begun the epoch already; what was measured was measured in the one before.
-        self._feed(means, known, trainer.current_epoch - epoch_ended)
-        return readings
+        self._feed(means, known, last_step, max(trainer.current_epoch - epoch_ended, 0))
 
     def steer(self, trainer: Trainer, step: int) -> None:
         """Let the controllers have their turn that have it at this step, before the step's values are put in force."""
 
         def see() -> tuple[dict[str, Means], list[str]]:
-            return self.measures.read_step(trainer, step), self.measures.known(trainer)
+            means = self.measures.read_step(trainer, step)
+            return means, self.measures.known(trainer, means.values())
 
-        self._feed(*agree(trainer.strategy, see), trainer.current_epoch)
+        self._feed(*agree(trainer.strategy, see), self._engine.step_in_force, trainer.current_epoch)
         self.measures.plan(step)
 
-    def _feed(self, means: Mapping[str, Means], known: Iterable[str], epoch: int) -> None:
-        """Let controllers have what was measured in an epoch, or in the step in force."""
+    def _feed(self, means: Mapping[str, Means], known: Iterable[str], step: int, epoch: int) -> None:
+        """Let controllers have what was measured until a step, or in an epoch."""
         engine = self._engine
         for key, seen in means.items():
             by_step = engine.steering.rules[key][0].interval == "step"
-            for told in engine.steering.feed(key, seen, engine.step_in_force if by_step else epoch, known):
+            for told in engine.steering.feed(key, seen, step if by_step else epoch, known):
                 rank_zero_warn(told)
 
     # -- state --------------------------------------------------------------------------------------------------------

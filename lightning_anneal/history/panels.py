@@ -20,6 +20,7 @@ _NO_PARAMETER = ("Restart/", "Hierarchical_Comparison")
 _RATE, _NO_RATE = "learning rate", ("-momentum", "-weight_decay")
 _SILENT = ("schedule", "start")
 """Reasons that need no word."""
+_FOLLOWS = "follow ("
 _STAGE = re.compile(r"^(?P<stage>train|training|val|validation|valid|test)[_/]", re.IGNORECASE)
 _MOST_LOSSES = 4
 
@@ -114,6 +115,9 @@ class Record:
 
     def _reasons(self, changes: list[Change]) -> list[Mark]:
         told = [change for change in changes if change.why not in _SILENT]
+        # Once is enough: what it follows has a panel of its own.
+        follows = [change for change in told if change.why.startswith(_FOLLOWS)]
+        told = [change for change in told if change not in follows[1:]]
         return [Mark(self.times.at(change.step), "change", change.why) for change in told]
 
     def _restarts(self, name: str) -> list[Mark]:

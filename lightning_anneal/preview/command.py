@@ -161,6 +161,7 @@ def planned_run(
         one_rate=all(optim.get(key) is None for key in ("lr_parameter_groups", "recurrent_learning_rate_multiplier")),
         validates_every=count("trainer.check_val_every_n_epoch", run.trainer.get("check_val_every_n_epoch") or 1),
         by_command=True,
+        plan=run.plan,
     )
 
 
@@ -220,7 +221,7 @@ def _options() -> Parser:
         "--metric",
         **_MANY,
         metavar="NAME=FILE.csv",
-        help="a metric to answer to (triggers and gates: default a made-up one)",
+        help="a metric to answer to (triggers, gates: else a made-up one)",
     )
     add("--start", **_MANY, metavar="NAME=VALUE", help="a value that only the built model would show")
     add("--width", type=int, metavar="N", help="characters in a line (default: the terminal's)")

@@ -13,6 +13,7 @@ from lightning_anneal.clock import Interval
 from lightning_anneal.drawing.panels import Mark
 from lightning_anneal.errors import AnnealError
 from lightning_anneal.preview.metrics import plateau
+from lightning_anneal.preview.phased import PlannedPhases
 from lightning_anneal.preview.planned import Planned
 from lightning_anneal.preview.planned_run import MOST_STEPS, PlannedRun, rounded, whole
 from lightning_anneal.preview.stopping import Stopper
@@ -56,9 +57,10 @@ class Course:
         steps: Callable[[float], int],
         rates: Rates | None = None,
         steered: Steered | None = None,
+        phases: PlannedPhases | None = None,
     ) -> None:
         self._run, self._rules, self._steps, self._rates = run, rules, steps, rates
-        self._steered = steered
+        self._steered, self._phases = steered, phases
         # Copies: they count, and a run may be played again.
         self._stoppers = [replace(stopper) for stopper in run.stoppers]
         self.epochs = epochs
@@ -95,6 +97,9 @@ class Course:
         done = 0
         for epoch in range(count):
             self._poll(epoch, fresh)
+            if self._phases is not None:
+                self._phases.begin_epoch(epoch, lambda name: self._progress[name].firings > 0, self._watch_anew)
+                self._phases.train_epoch(epoch, self._watch_anew)
             for rule in self._rules:
                 self.values[rule.name].append(self._value(rule))
             steps = min(self._steps(epoch + 1.0), last_step) - done if by_step else 0
@@ -196,7 +201,7 @@ class Course:
     def _poll(self, epoch: int, fresh: Mapping[str, float]) -> None:
         for rule in self._rules:
             reading = self._reading(rule, fresh)
-            if reading is None:
+            if reading is None or (self._phases is not None and self._phases.waits(rule.name)):
                 continue
             reaction, before = _reaction(rule), self._progress[rule.name]
             if reaction.patient and not math.isfinite(reading.value):
@@ -205,6 +210,14 @@ class Course:
             self._progress[rule.name] = after = reaction.after(before, reading)
             if after.firings > before.firings and self._value(rule) != old:
                 self._marks[rule.name].append(Mark(epoch, "change", reaction.why(before, reading)))
+
+    def _watch_anew(self, name: str) -> None:
+        """Let a trigger begin: what has been before is no event."""
+        rule = next(rule for rule in self._rules if rule.name == name)
+        self._progress[name] = Progress()
+        if _reaction(rule).watches != "metric" and (reading := self._reading(rule, {})) is not None:
+            settled = _reaction(rule).after(Progress(), reading)
+            self._progress[name] = replace(settled, firings=0, rest=0)
 
     def _value(self, rule: Rule) -> Value:
         start = self._run.starts.get(rule.name, 0.0)

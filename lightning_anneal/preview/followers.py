@@ -82,7 +82,7 @@ class Followers:
         self.shown = list(shown)
         self.notes: list[str] = []
         self._leaders = {i: leader_of(rule, run.rules) for i, rule in self._each()}
-        follows = {rule.name: leader.name for i, rule in self._each() if (leader := self._leaders[i]) is not None}
+        follows = {rule.name: [leader.name] for i, rule in self._each() if (leader := self._leaders[i]) is not None}
         in_order(follows)
 
     def _each(self) -> list[tuple[int, Rule]]:

@@ -12,9 +12,11 @@ from lightning_anneal.controllers.controller import Steer
 from lightning_anneal.drawing.panels import Mark
 from lightning_anneal.errors import AnnealError, quote, suggestion
 from lightning_anneal.follow import Follow
+from lightning_anneal.phases import Phased, Plan
 from lightning_anneal.preview.course import Course
 from lightning_anneal.preview.followers import Followers
 from lightning_anneal.preview.moments import moments, words
+from lightning_anneal.preview.phased import PlannedPhases, moved_by_phases
 from lightning_anneal.preview.planned import Planned, Preview
 from lightning_anneal.preview.planned_run import ASSUMED_STEPS, MOST_STEPS, PlannedRun, rounded, whole
 from lightning_anneal.preview.steered import Steered, only_training_shows
@@ -40,6 +42,7 @@ def preview_of_rules(
     metrics: Mapping[str, Sequence[float | None]],
     early_stopping: Any = None,
     starts: Mapping[str, Value],
+    plan: Plan | None = None,
 ) -> Preview:
     """The preview of some rules, as the callbacks' ``preview`` explains it.
 
@@ -58,6 +61,7 @@ def preview_of_rules(
             starts=starts,
             metrics=metrics,
             stoppers=[Stopper.of(stopper) for stopper in stoppers if stopper is not None],
+            plan=Plan() if plan is None else plan,
         )
     )
 
@@ -75,18 +79,21 @@ class _Simulation:
 
     def play(self) -> Preview:
         rates = None if self.run.rates is None else self.run.rates(self.horizon)
-        reacting = [rule for rule in self.run.rules if isinstance(rule.source, Reaction) and self._has_start(rule)]
+        answering = [r for r in self.run.rules if isinstance(r.source, Reaction) and not moved_by_phases(r)]
+        reacting = [rule for rule in answering if self._has_start(rule)]
+        phases = PlannedPhases(self.run, self.horizon, self._first_step) if self.run.plan else None
+        reacting += [] if phases is None else phases.watchers
         steered = self._steered()
         watched = bool(self.run.metrics) or (rates is not None and rates.monitor is not None)
         answers = bool(reacting) or steered is not None or watched
         course = None
-        if answers or rates is not None:
-            course = Course(self.run, reacting, self.epochs, self.steps, rates, steered)
+        if answers or rates is not None or phases is not None:
+            course = Course(self.run, reacting, self.epochs, self.steps, rates, steered, phases)
             course.play(react=answers)
             self.notes += course.notes
         epochs = course.epochs if course is not None else self.epochs
         rate = course.planned_rate() if rates is not None and course is not None else None
-        shown = [self._planned(rule, epochs, course, steered) for rule in self.run.rules]
+        shown = [self._planned(rule, epochs, course, steered, phases) for rule in self.run.rules]
         followers = Followers(self.run, shown, rate, self._first_step, self._epoch_of)
         planned = [each for each in followers.plan(lambda rule: self._count(rule, epochs)) if each is not None]
         self.notes += followers.notes
@@ -139,8 +146,19 @@ class _Simulation:
                     rules.append(rule)
         return Steered(self.run, rules, self.horizon) if rules else None
 
-    def _planned(self, rule: Rule, epochs: float, course: Course | None, steered: Steered | None) -> Planned | None:
+    def _planned(
+        self,
+        rule: Rule,
+        epochs: float,
+        course: Course | None,
+        steered: Steered | None,
+        phases: PlannedPhases | None,
+    ) -> Planned | None:
         """What is planned of a rule; those that follow others come later."""
+        if moved_by_phases(rule):
+            if phases is None or not self._has_start(rule):
+                return None
+            return phases.planned(rule, self.horizon, self.run.starts.get(rule.name), self._count(rule, epochs))
         if isinstance(rule.source, Reaction):
             return course.planned(rule) if course is not None and rule.name in course.values else None
         if isinstance(rule.source, Steer):
@@ -160,7 +178,7 @@ class _Simulation:
         return int(step / self._steps_per_epoch() + 1e-9)
 
     def _scheduled(self, rule: Rule, epochs: float) -> Planned:
-        assert not isinstance(rule.source, Reaction | Steer | Follow)
+        assert not isinstance(rule.source, Reaction | Steer | Follow | Phased)
         start = self.run.starts.get(rule.name)
         lengths = Lengths(rule.name, rule.interval, self.horizon)
         curve = rule.source.build(lengths, float(start) if rule.source.needs_start and start is not None else None)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from lightning_anneal.checks import Value, choice, flag, not_negative, number, positive
-from lightning_anneal.errors import AnnealError, quote, suggestion
+from lightning_anneal.errors import AnnealError, misspelling, quote, suggestion
 from lightning_anneal.triggers.events import Drop, Plateau, Rise, Stall, Threshold, Trigger
 from lightning_anneal.triggers.reaction import Reaction
 from lightning_anneal.triggers.responses import Add, Multiply, NextOf, Response
@@ -82,12 +82,13 @@ def read_reaction(where: str, settings: Settings) -> Reaction:
     return Reaction(source, trigger, response, cooldown, monitor_of(where, settings), extend)
 
 
-def read_trigger(where: str, settings: Settings) -> Reaction:
+def read_trigger(where: str, settings: Settings, besides: tuple[str, ...] = ()) -> Reaction:
     """The reaction to an event that something else than a value follows from, such as the end of a phase.
 
     Args:
         where: Where it stands, for errors.
         settings: What is looked at under ``trigger``, and its keys.
+        besides: Keys that are somebody else's business.
 
     Raises:
         AnnealError: For a key that is missing, wrong, or of another source.
@@ -97,10 +98,12 @@ def read_trigger(where: str, settings: Settings) -> Reaction:
         'metric'
     """
     if settings.get("trigger") is None:
+        if (key := misspelling("trigger", settings, ("trigger", "monitor", *_OWN_KEYS, *besides))) is not None:
+            raise AnnealError(where, f"unknown key {quote(key)}; did you mean 'trigger'?")
         raise AnnealError(f"{where}.trigger", f"missing{suggestion('', SOURCES)}")
     source = choice(f"{where}.trigger", settings["trigger"], SOURCES)
     make, own = _SOURCES[source]
-    keys = ("trigger", "monitor", *(key for key in own if key != "extend_training"))
+    keys = ("trigger", "monitor", *(key for key in own if key != "extend_training"), *besides)
     for key in settings:
         if key not in keys:
             raise AnnealError(where, f"unknown key {quote(key)} for {source}{suggestion(key, keys)}")
