@@ -263,6 +263,8 @@ class Engine:
             if (other := others.get(name)) in [rule.name for rule in self.rules]:
                 names.append(str(other))
         return names
+
+    @property
     def rate_of_batch_size(self) -> str | None:
         """The learning rate that the batch size follows, if it does."""
         following = [line for line in self._following if line.batch_size and line.root.key == "lr"]
