@@ -49,8 +49,11 @@ class Totals(Metric):
         """Add values of one of the metrics, a vector of any length."""
         values = values.to(self.totals)
         finite = torch.isfinite(values)
-        sums = torch.where(finite, values, 0).sum()
-        self.totals[metric] += torch.stack([sums, finite.sum().to(sums), torch.full_like(sums, values.numel())])
+        total, counted, every = self.totals[metric]
+        # One after the other, so that a sum doesn't depend on where checkpoints have cut it.
+        for value in torch.where(finite, values, 0):
+            total = total + value
+        self.totals[metric] = torch.stack([total, counted + finite.sum(), every + values.numel()])
 
     def compute(self) -> torch.Tensor:
         """The totals over all processes, a row of three for each metric."""
@@ -69,6 +72,7 @@ class Measures:
         self._by_step = steering.by_step
         self._by_epoch = steering.by_epoch
         self._in_steps = {name for key in self._by_step for name in self._watched[key]}
+        self._in_batches = {name for names in self._watched.values() for name in names}
         self.forget()
 
     def forget(self) -> None:
@@ -76,7 +80,7 @@ class Measures:
         self.next_update = math.inf
         """The step at whose start a controller has its turn next."""
         self.names: set[str] = set()
-        """What ``training_step`` has returned so far."""
+        """What ``training_step`` has returned or logged so far, batch by batch."""
         self._logged = LoggedMetrics()
         self._totals: dict[str, Totals] = {}
         self._kept: dict[str, dict[str, list[Any]]] = {
@@ -129,11 +133,15 @@ class Measures:
         if "loss" in seen and trainer.lightning_module.automatic_optimization:
             # Lightning has divided it by the number of batches that one step takes.
             seen["loss"] = seen["loss"] * trainer.accumulate_grad_batches
-        for name in self._in_steps.difference(seen):
-            value = logged_in_step(trainer, name)
+        for name in self._in_batches.difference(seen):
+            value, by_epoch = logged_in_step(trainer, name)
             # One that an earlier batch has logged stays there.
             if value is not None and value is not self._last.get(name):
-                seen[name] = self._last[name] = value
+                self.names.add(name)
+                self._last[name] = value
+                # Lightning's own mean over the epoch knows how large the batches are.
+                if name in self._in_steps or not by_epoch:
+                    seen[name] = value
         for key, kept in self._kept.items():
             for name, values in kept.items():
                 if (value := seen.get(name)) is not None:
@@ -212,7 +220,7 @@ class Measures:
             if bool(every[..., 2].any()):
                 shares[key] = every.tolist()
         watched = [(key, name) for key, names in self._watched.items() for name in names]
-        return {"shares": shares, "metrics": self._logged.unseen(trainer, watched)}
+        return {"shares": shares, "metrics": self._logged.unseen(trainer, watched), "names": sorted(self.names)}
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Go on where a saved run stood."""
@@ -225,6 +233,7 @@ class Measures:
                 if key in self._watched and all(len(rows) == len(self._watched[key]) for rows in ranks)
             }
             self._logged.load(state.get("metrics", {}))
+            self.names = set(map(str, state.get("names", ())))
         except DAMAGE as error:
             raise damaged(error) from None
 

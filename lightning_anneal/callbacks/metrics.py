@@ -66,14 +66,14 @@ def _same(value: Any, held: Any) -> bool:
     return value is held
 
 
-def logged_in_step(trainer: Trainer, metric: str) -> Any:
-    """What the last training batch logged with ``on_step=True``, as it stands, or ``None``.
+def logged_in_step(trainer: Trainer, metric: str) -> tuple[Any, bool]:
+    """What the last training batch logged with ``on_step=True``, as it stands, and whether with ``on_epoch=True``, too.
 
-    There is no public way to this: ``callback_metrics`` turns the metrics of the progress bar into Python numbers at
-    each access, for which a GPU has to finish its work.
+    ``None`` if it logged nothing. There is no public way to this: ``callback_metrics`` turns the metrics of the
+    progress bar into Python numbers at each access, for which a GPU has to finish its work.
     """
     results: Any = trainer._results
     for _, logged in () if results is None else results.valid_items():
         if logged.meta.on_step and metric in (logged.meta.name, f"{logged.meta.name}_step"):
-            return logged._forward_cache
-    return None
+            return logged._forward_cache, logged.meta.on_epoch
+    return None, False

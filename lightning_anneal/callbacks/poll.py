@@ -165,7 +165,8 @@ class Poll:
                 if reading is not None:
                     readings[name] = reading
         self._recorded = _records(trainer)
-        if epoch_ended and trainer.is_global_zero and (self._validated or not trainer.enable_validation):
+        ended = pending and epoch_ended
+        if ended and trainer.is_global_zero and (self._validated or not trainer.enable_validation):
             readings |= self._absent(trainer, set(self._bound) - set(readings), waiting)
         self._logged.looked()
         return readings
