@@ -168,7 +168,8 @@ class Poll:
         self._recorded = _records(trainer)
         # A patient rule whose metric has come in the midst of an epoch misses none at its end.
         self._silent |= {name: 0 if epoch_ended else -1 for name in readings if name in self._metrics}
-        if epoch_ended and trainer.is_global_zero and (self._validated or not trainer.enable_validation):
+        ended = pending and epoch_ended
+        if ended and trainer.is_global_zero and (self._validated or not trainer.enable_validation):
             readings |= self._absent(trainer, set(self._bound) - set(readings), waiting)
         self._logged.looked()
         return readings
