@@ -66,7 +66,7 @@ class Engine:
         self.reactions = Reactions(self.rules, self.plan.watchers)
         self.steering = Steering(self.rules)
         self._resolved: dict[str, Resolved] = {}
-        self._roots = Roots()
+        self._roots, self._partly = Roots(), False
         self._lines: list[Line] = []
         self._following: list[FollowingLine] = []
         self._followed: dict[str, Taken] = {}
@@ -92,15 +92,15 @@ class Engine:
         wanted = [rule for rule in self.rules if names is None or rule.name in names]
         there = [rule for rule in wanted if not rule.optional or has_it(rule, roots)]
         if wanted and not there:
-            names = " nor ".join(quote(rule.name) for rule in wanted)
-            raise AnnealError("annealing_params", f"none given, and {type(roots.model).__name__} has neither {names}")
+            neither = " nor ".join(quote(rule.name) for rule in wanted)
+            raise AnnealError("annealing_params", f"none given, and {type(roots.model).__name__} has neither {neither}")
         wanted = there
         resolved = {rule.name: resolve(rule, roots) for rule in wanted}
         taken: dict[tuple[int, object], str] = {}
         for target in (t for r in resolved.values() for t in r.targets):
             if (other := taken.setdefault(target.slot.identity, target.name)) != target.name:
                 raise AnnealError(target.name, f"the same place as '{other}'; keep one of them")
-        self._resolved, self._roots = resolved, roots
+        self._resolved, self._roots, self._partly = resolved, roots, names is not None
 
     def find_starts(self, horizon: Horizon) -> Found:
         """Find the start values and lengths that no earlier start has found, and return all of them.
@@ -195,7 +195,7 @@ class Engine:
         self._followed, self._following = self._taken(), []
         if any(isinstance(rule.source, Follow) for rule in self.rules):
             every = (self.rules, self._resolved, self._roots, self._followed, self._pending())
-            self._following = build_following(*every)
+            self._following = build_following(*every, partly=self._partly)
 
     def make_tensors(self, device: torch.device) -> None:
         """Put a 0-d tensor in the place of each parameter that asks for one with ``as_tensor``."""
@@ -263,6 +263,12 @@ class Engine:
             if (other := others.get(name)) in [rule.name for rule in self.rules]:
                 names.append(str(other))
         return names
+
+    @property
+    def rate_of_batch_size(self) -> str | None:
+        """The learning rate that the batch size follows, if it does."""
+        following = [line for line in self._following if line.batch_size and line.root.key == "lr"]
+        return following[0].root_path if following else None
 
     @property
     def batch_size_now(self) -> int | None:

@@ -66,6 +66,8 @@ class FollowingLine:
     taken: Taken | None = None
 
     def __post_init__(self) -> None:
+        self.root, self.root_path = self.other, self.follow.other
+        """What stands at the end of a chain of followers, and what that is called."""
         self.answers: set[Interval] = set()
         """The intervals of the rules behind it that answer to events and metrics, between the turns of schedules."""
 
@@ -104,6 +106,8 @@ def build_following(
     roots: Roots,
     followed: Mapping[str, Taken],
     pending: Pending,
+    *,
+    partly: bool = False,
 ) -> list[FollowingLine]:
     """The lines of the rules that follow others, each behind the one that it follows. Writes nothing.
 
@@ -111,8 +115,10 @@ def build_following(
         rules: All the rules; those that follow nothing are left out.
         resolved: The targets of those that are there.
         roots: What paths start from.
-        followed: By target, what it went by last: an evaluation has no optimizer to read.
+        followed: By target, what it went by last.
         pending: By place, what is to be in force of the rules that follow nothing.
+        partly: Whether not all is there, as in an evaluation, which has no optimizers: what a follower went by last
+            stands for what can't be read.
 
     Raises:
         AnnealError: If what one follows leads nowhere, is no number, or follows it itself; or if it gives what its
@@ -132,8 +138,7 @@ def build_following(
                 raise AnnealError(f"{rule.name}.other", f"{rule.source.other} is not there")
             others = _others(rule, rule.source, resolved, roots)
         except AnnealError:
-            # An evaluation has no optimizers, nor has a fit that is about to be resumed.
-            if roots.trainer is None or roots.optimizers or (roots.fits and not last):
+            if not partly:
                 raise
             if len(last) < len(places.targets):
                 continue
@@ -154,7 +159,12 @@ def build_following(
     }
     ordered, to_be = [line for name in in_order(follows) for line in lines[name]], dict(pending)
     behind: dict[str, set[Interval]] = {}
+    chained: dict[tuple[int, object], FollowingLine] = {}
     for line in ordered:
+        before = chained.get(line.other.slot.identity)
+        if before is not None:
+            line.root, line.root_path = before.root, before.root_path
+        chained[line.target.slot.identity] = line
         value = line.follow.value(line.target.name, line.look(0, to_be, again=True).other)
         to_be[line.target.slot.identity] = line.target.cast(value)
         check_options(line.rule, line.target, resolved[line.rule.name])

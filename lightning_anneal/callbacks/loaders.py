@@ -203,11 +203,14 @@ def check_scaling(trainer: Trainer, engine: Engine) -> None:
     """Refuse to scale a learning rate that something else moves.
 
     Raises:
-        AnnealError: If an LR scheduler other than ReduceLROnPlateau, or a rule, writes it.
+        AnnealError: If an LR scheduler other than ReduceLROnPlateau, or a rule, writes it; or if the batch size follows
+            it.
     """
     rule = None if engine.batch_size is None else engine.batch_size[0]
     if rule is None or rule.scale_lr is None:
         return
+    if (rate := engine.rate_of_batch_size) is not None:
+        raise AnnealError(f"{rule.name}.scale_lr", f"follows '{rate}', which it would scale; drop one of them")
     for config in trainer.lr_scheduler_configs:
         if not isinstance(config.scheduler, ReduceLROnPlateau):
             kind = getattr(config.scheduler, "shown_as", type(config.scheduler).__name__)

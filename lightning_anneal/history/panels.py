@@ -21,6 +21,8 @@ _RATE, _NO_RATE = "learning rate", ("-momentum", "-weight_decay")
 _SILENT = ("schedule", "start")
 """Reasons that need no word."""
 _FOLLOWS = "follow ("
+_TICKS = "gated ("
+"""A gate's clock that moves on is a schedule's."""
 _STAGE = re.compile(r"^(?P<stage>train|training|val|validation|valid|test)[_/]", re.IGNORECASE)
 _MOST_LOSSES = 4
 
@@ -114,7 +116,7 @@ class Record:
         return Panel(_RATE, tuple(traces), _RATE)
 
     def _reasons(self, changes: list[Change]) -> list[Mark]:
-        told = [change for change in changes if change.why not in _SILENT]
+        told = [each for each in changes if each.why not in _SILENT and not each.why.startswith(_TICKS)]
         # Once is enough: what it follows has a panel of its own.
         follows = [change for change in told if change.why.startswith(_FOLLOWS)]
         told = [change for change in told if change not in follows[1:]]

@@ -202,7 +202,7 @@ def test_every_problem_is_told_and_not_only_the_first() -> None:
          "optimizer.param_groups.0.weight_decay.factor: the value found is 0, and stays so; give step"),
         (config(anneal(beta=limited(max_value=0.5)), optim={}), "beta: begins at 1, beyond the max_value 0.5; give start_value or another max_value"),
         (config(anneal(beta=held(set_point=linear(start_value=None)))),
-         "beta.set_point.start_value: missing; there is no value of a metric to be found"),
+         "beta.set_point.start_value: missing; there is no value of a metric to be found (milestones: give one for 0)"),
         (config(anneal(beta=linear(), **{"optimizer.param_groups.0.weight_decay": follow("beta", scale=-1)})),
          "optimizer.param_groups.0.weight_decay: weight_decay must be at least 0, and would go to -1"),
         (config(anneal(beta=held(), wd=follow("beta", scale=0.5, offset=0.5), **{"optimizer.param_groups.0.betas.0": follow("wd")})),
