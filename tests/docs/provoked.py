@@ -136,6 +136,12 @@ def phased(name: str) -> HyperparamAnnealingCallback:
     return HyperparamAnnealingCallback(phases=[{"name": name, "until": 2, "set": {"beta": 0.0}}, {"name": "main"}])
 
 
+def open_phase() -> HyperparamAnnealingCallback:
+    until = {"trigger": "metric_below", "monitor": "val_loss", "threshold": 0.1}
+    ramp = {"strategy": "linear", "end_value": 0.0}
+    return HyperparamAnnealingCallback(phases=[{"name": "warm", "until": until, "anneal": {"beta": ramp}}, {"name": "x"}])
+
+
 def resumed(
     folder: Path,
     again: HyperparamAnnealingCallback,
@@ -233,6 +239,7 @@ PROVOKE: dict[str, Callable[[Path], Any]] = {
     "no_term": lambda d: fit(d, Weighed(), LossBalancingCallback(["recon", "kl_los"]), max_epochs=2),
     # phases
     "in_both": lambda d: HyperparamAnnealingCallback({"beta": HALF}, phases=[{"name": "warm", "set": {"beta": 0.0}}]),
+    "open_phase": lambda d: fit(d, Model(), open_phase()),
     "other_phases": lambda d: resumed(d, phased("first"), first=phased("warm"), max_epochs=5),
     "other_controller": lambda d: resumed(d, control(), first=control(monitor="val_loss"), max_epochs=5),
     # compiled code
