@@ -1,12 +1,12 @@
-"""Draws the pictures of `gallery.md`, each from the code that stands beside it: the first Python block of a section
-makes a `schedule`, and its picture goes to ``docs/drawn/SECTION.svg``. Sphinx calls `draw_gallery` before it reads a
-page.
+"""Draws the pictures of `gallery.md`, each from the code that stands beside it. The first Python block of a section
+makes a `schedule`, or by name the `curves` of what answers to a run, a list for each; its picture goes to
+``docs/drawn/SECTION.svg``. Sphinx calls `draw_gallery` before it reads a page.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,24 +23,38 @@ def sections() -> Iterator[tuple[str, str]]:
             yield name, section
 
 
-def schedule_of(section: str) -> Any:
-    """What the first Python block of a section makes."""
+def names_of(section: str) -> dict[str, Any]:
+    """The names that the first Python block of a section makes."""
     [block, *_] = _BLOCK.findall(section)
     names: dict[str, Any] = {}
     exec(compile(block, "gallery.md", "exec"), names)
-    return names["schedule"]
+    return names
 
 
-def draw(schedule: Any, path: Path) -> None:
-    """The picture of one schedule, as the package draws it; the same file every time."""
+def shown_by(section: str) -> Any:
+    """What the picture of a section shows: a schedule, or curves by name."""
+    names = names_of(section)
+    return names["curves"] if "curves" in names else names["schedule"]
+
+
+def draw(shown: Any, path: Path) -> None:
+    """One picture, as the package draws it; the same file every time."""
     import matplotlib
 
+    from lightning_anneal.drawing.figure import draw as draw_panels
+    from lightning_anneal.drawing.figure import save
+    from lightning_anneal.drawing.panels import Panel, Trace
+
     with matplotlib.rc_context({"svg.hashsalt": "lightning_anneal", "savefig.facecolor": "white"}):
-        schedule.plot(_EPOCHS, path=path, title="")
+        if isinstance(shown, Mapping):
+            panels = [Panel(name, (Trace(range(len(values)), values),)) for name, values in shown.items()]
+            save(draw_panels(panels), path)
+        else:
+            shown.plot(_EPOCHS, path=path, title="")
 
 
 def draw_gallery(*_: Any) -> None:
     """Every picture of the gallery."""
     DRAWN.mkdir(exist_ok=True)
     for name, section in sections():
-        draw(schedule_of(section), DRAWN / f"{name}.svg")
+        draw(shown_by(section), DRAWN / f"{name}.svg")

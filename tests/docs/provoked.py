@@ -17,6 +17,7 @@ from lightning_anneal import (
     AnnealingManager,
     BetaScheduleCallback,
     HyperparamAnnealingCallback,
+    LossBalancingCallback,
     OptimizerWatchCallback,
     configure_optimizers,
     get_beta_scheduler,
@@ -46,7 +47,9 @@ class Model(Tiny):
     def training_step(self, batch: Any, batch_idx: int) -> Any:
         outputs = super().training_step(batch, batch_idx)
         self.log("train_loss", outputs["loss"], on_step=False, on_epoch=True)
-        return {"loss": outputs["loss"] * (float("nan") if batch_idx == self.nan_at else 1.0)}
+        bad = float("nan") if batch_idx == self.nan_at else 1.0
+        # The KL of each image stands in it as well, as somebody may have it.
+        return {"loss": outputs["loss"] * bad, "kl_loss": torch.tensor(0.25 * bad), "kl_each": torch.ones(4)}
 
     def configure_optimizers(self) -> Any:
         return configure_optimizers(self, **self.optim)
@@ -70,6 +73,25 @@ class ByHand(Model):
         optimizer = torch.optim.SGD(self.parameters(), lr=0.1)
         scheduler = torch.optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=0.5)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, **self.config}}
+
+
+class WithZero(Model):
+    """With a number that no factor moves."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.penalty = 0.0
+
+
+class Weighed(Model):
+    """With weights of its losses, and both of them in what `training_step` returns."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loss_weights = {"recon": 1.0, "kl_los": 1.0}
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        return {**super().training_step(batch, batch_idx), "recon": torch.tensor(3.0)}
 
 
 class FixedLoader(Data):
@@ -99,11 +121,37 @@ def trigger(source: str, **settings: Any) -> HyperparamAnnealingCallback:
     return anneal("beta", strategy="TRIGGER_BASED", trigger_source=source, values=[0.5, 1.0], **settings)
 
 
-def resumed(folder: Path, again: HyperparamAnnealingCallback, **options: Any) -> None:
+def control(set_point: float = 0.2, **settings: Any) -> HyperparamAnnealingCallback:
+    """A beta that is to hold the KL, which is 0.25 whatever beta is."""
+    given = {"monitor": "kl_loss", "set_point": set_point, "kp": 0.1, "ki": 1.0, **settings}
+    return anneal("beta", strategy="pi_control", **given)
+
+
+def follow(other: str, **settings: Any) -> HyperparamAnnealingCallback:
+    return anneal("beta", strategy="follow", other=other, **settings)
+
+
+def phased(name: str) -> HyperparamAnnealingCallback:
+    """Two phases, of which the first one is called so."""
+    return HyperparamAnnealingCallback(phases=[{"name": name, "until": 2, "set": {"beta": 0.0}}, {"name": "main"}])
+
+
+def open_phase() -> HyperparamAnnealingCallback:
+    until = {"trigger": "metric_below", "monitor": "val_loss", "threshold": 0.1}
+    ramp = {"strategy": "linear", "end_value": 0.0}
+    return HyperparamAnnealingCallback(phases=[{"name": "warm", "until": until, "anneal": {"beta": ramp}}, {"name": "x"}])
+
+
+def resumed(
+    folder: Path,
+    again: HyperparamAnnealingCallback,
+    first: HyperparamAnnealingCallback | None = None,
+    **options: Any,
+) -> None:
     """A run of 4 epochs, and one that goes on from its checkpoint."""
-    half = {"strategy": "linear", "end_value": 0.1, "total_steps": "50%"}
+    half = anneal(strategy="linear", end_value=0.1, total_steps="50%")
     saver = ModelCheckpoint(folder, save_last=True)
-    fit(folder, Model(), anneal(**half), saver, max_epochs=4, enable_checkpointing=True)
+    fit(folder, Model(), first or half, saver, max_epochs=4, enable_checkpointing=True)
     fit(folder, Model(), again, ckpt_path=folder / "last.ckpt", **options)
 
 
@@ -167,6 +215,33 @@ PROVOKE: dict[str, Callable[[Path], Any]] = {
     "floor": lambda d: fit(d, Model(scheduler="CosineAnnealingLR", scheduler_kwargs={"eta_min": 0.5})),
     "range": lambda d: fit(d, Model(), anneal("optimizer.param_groups.0.lr", strategy="linear", end_value=-1.0)),
     "exponential_zero": lambda d: anneal("beta", strategy="exponential", start_value=0.0, end_value=1.0),
+    # values that answer to metrics
+    "no_metric_seen": lambda d: fit(d, Model(), control(monitor="kl_los"), max_epochs=2),
+    "metric_nan": lambda d: fit(d, Model(nan_at=3), control(interval="step"), max_epochs=1),
+    "one_number": lambda d: fit(d, Model(), control(monitor="kl_each"), max_epochs=2),
+    "out_of_reach": lambda d: fit(d, Model(), control(ki=10.0), max_epochs=30),
+    "constraint_start": lambda d: fit(
+        d, Model(), anneal("beta", strategy="constraint", monitor="kl_loss", limit=0.2, max_value=0.5)
+    ),
+    "no_plateau_metric": lambda d: fit(
+        d, Model(), anneal("beta", strategy="on_plateau", monitor="val_los", factor=0.5), max_epochs=2
+    ),
+    "plateau_zero": lambda d: fit(
+        d, WithZero(), anneal("penalty", strategy="on_plateau", monitor="val_loss", factor=2.0), max_epochs=2
+    ),
+    "follow_nowhere": lambda d: fit(d, Model(), follow("temprature")),
+    "follow_circle": lambda d: HyperparamAnnealingCallback(
+        {"a": {"strategy": "follow", "other": "b"}, "b": {"strategy": "follow", "other": "a"}}
+    ),
+    "follow_no_value": lambda d: fit(d, WithZero(), follow("penalty", power=-1)),
+    # weights of losses
+    "no_mapping": lambda d: fit(d, Model(), LossBalancingCallback(["recon", "kl_loss"])),
+    "no_term": lambda d: fit(d, Weighed(), LossBalancingCallback(["recon", "kl_los"]), max_epochs=2),
+    # phases
+    "in_both": lambda d: HyperparamAnnealingCallback({"beta": HALF}, phases=[{"name": "warm", "set": {"beta": 0.0}}]),
+    "open_phase": lambda d: fit(d, Model(), open_phase()),
+    "other_phases": lambda d: resumed(d, phased("first"), first=phased("warm"), max_epochs=5),
+    "other_controller": lambda d: resumed(d, control(), first=control(monitor="val_loss"), max_epochs=5),
     # compiled code
     "compiled": lambda d: fit(
         d,

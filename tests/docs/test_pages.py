@@ -13,11 +13,11 @@ import yaml
 from lightning.pytorch import Trainer
 
 import lightning_anneal
-from docs.draw import schedule_of, sections
+from docs.draw import names_of, sections, shown_by
 from lightning_anneal import BetaScheduleCallback, HyperParamSearch
 from lightning_anneal.cli import _OVERVIEW, main
 from lightning_anneal.clock import Lengths
-from lightning_anneal.config import _COMMON, read_rules
+from lightning_anneal.config import _COMMON, read_rules, read_settings
 from lightning_anneal.recipes import ANY_RUN
 from lightning_anneal.schedule_settings import SCHEDULE_STRATEGIES
 from lightning_anneal.search.command import _ACTIONS
@@ -82,7 +82,7 @@ def test_searches_are_read(block: str) -> None:
 
 
 def test_every_block_is_of_a_known_kind() -> None:
-    kinds = {"python", "python soon", "yaml", "yaml annealing_params", "yaml search", "yaml beta", "bash"}
+    kinds = {"python", "python soon", "yaml", "yaml annealing_params", "yaml search", "yaml beta", "yaml phases", "bash"}
     for page in PAGES:
         opened = re.findall(r"^```(.*)$", page.read_text(), re.MULTILINE)[::2]
         assert {kind for kind in opened if not kind.startswith(("text ", "{"))} <= kinds, page
@@ -125,10 +125,15 @@ def test_warnings_that_the_page_shows(settings: dict[str, Any], warning: str) ->
 
 
 @pytest.mark.parametrize(("name", "section"), list(sections()))
-def test_code_and_config_of_the_gallery_are_the_same_schedule(name: str, section: str) -> None:
+def test_code_and_config_of_the_gallery_are_the_same(name: str, section: str) -> None:
     [kind, block] = re.findall(r"```yaml (\w+)\n(.*?)```", section, re.DOTALL)[0]
     settings = yaml.safe_load(block)
-    shown = schedule_of(section)
+    names = names_of(section)
+    if "curves" in names:
+        written = (None, settings["phases"]) if kind == "phases" else (settings, None)
+        assert read_settings(*written) == read_settings(names.get("settings"), names.get("phases"))
+        return
+    shown = names["schedule"]
     if kind == "beta":
         assert BetaScheduleCallback(**settings)
         assert lightning_anneal.get_beta_scheduler("hierarchical", **settings["beta_scheduler_params"]) == shown
@@ -140,11 +145,11 @@ def test_code_and_config_of_the_gallery_are_the_same_schedule(name: str, section
 
 def test_the_gallery_has_every_schedule() -> None:
     text = (DOCS / "gallery.md").read_text()
-    shown = {type(schedule_of(section)).__name__ for _, section in sections()}
+    shown = {type(shown_by(section)).__name__ for _, section in sections()} - {"dict"}
     classes = {name for name in lightning_anneal.__all__ if hasattr(getattr(lightning_anneal, name), "settles_at")}
     assert shown - {"HierarchicalBetaScheduler"} == {name for name in classes if not name.endswith("BetaScheduler")}
     strategies = {name.lower() for name in re.findall(r"strategy: (\w+)|# or (\w+)", text) for name in name if name}
-    assert strategies == set(SCHEDULE_STRATEGIES)
+    assert strategies == set(_STRATEGIES) - {"trigger_based"}
 
 
 # -- commands -----------------------------------------------------------------------------------------------------

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from docs.draw import draw, schedule_of, sections
+from docs.draw import draw, shown_by, sections
 from docs.measure_choosing import Curves, settles, table
 
 
 @pytest.mark.parametrize(("name", "section"), list(sections()))
 def test_the_gallery_is_drawn(name: str, section: str, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    draw(schedule_of(section), tmp_path / f"{name}.svg")
+    draw(shown_by(section), tmp_path / f"{name}.svg")
     assert (tmp_path / f"{name}.svg").read_text().count("<path") > 10
 
 
