@@ -272,7 +272,7 @@ def test_what_one_rank_finds_wrong_at_fit_start_is_the_same_line_on_all(run: Run
     assert same_on_all(ranks, "error") == line
     assert same_on_all(ranks, "seen") == []
     # Half of what a hang takes.
-    assert all(rank["seconds"] < 10 for rank in ranks)
+    assert all(rank["seconds"] < 30 for rank in ranks)
 
 
 @pytest.mark.parametrize(
@@ -288,7 +288,7 @@ def test_what_rank_0_finds_wrong_at_a_poll_is_the_same_line_on_all(run: Run, sce
     # At the first poll, that is, after the first epoch; and no broadcast but the one that tells.
     assert same_on_all(ranks, "seen") == steps(NEVER[:1])
     assert same_on_all(ranks, "broadcasts") == ["on_fit_start", "on_train_epoch_start"]
-    assert all(rank["seconds"] < 10 for rank in ranks)
+    assert all(rank["seconds"] < 30 for rank in ranks)
 
 
 def test_a_metric_that_rank_0_has_is_enough(run: Run) -> None:
