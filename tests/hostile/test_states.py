@@ -50,6 +50,7 @@ SCHEDULES: dict[str, tuple[dict[str, Any], Found]] = {
     "saturating": ({"end_value": 4, "rate": 2, "total_steps": 3}, ([0.25], {})),
     "polynomial": ({"end_value": 4, "power": 2, "total_steps": "25%"}, ([0.25], {"total_steps=25%": 1.0})),
     "sigmoid": ({"end_value": 4, "steepness": 6, "total_steps": "2ep", "interval": "step"}, ([0.25], {"total_steps=2ep": 4.0})),
+    "competence": ({"end_value": 4, "total_steps": "75%"}, ([0.25], {"total_steps=75%": 3.0})),
     "constant": ({"value": 3}, ([0.25], {})),
     "cyclical": ({"cycle_length": "50%", "min_value": 0, "max_value": 1.5}, ([0.25], {"cycle_length=50%": 2.0})),
     "warm_restart": (
@@ -75,10 +76,28 @@ TRIGGERS: dict[str, tuple[dict[str, Any], Any, int, str]] = {
     "below": (trigger("metric_below", monitor="val_loss", threshold=4.5), 0.25, 1, "metric_below val_loss"),
     "above": (trigger("metric_above", monitor="val_loss", threshold=4.5), 0.25, 1, "metric_above val_loss"),
     "plateau": (trigger("metric_plateau", monitor="val_loss", patience=1, min_delta=0.5, mode="min"), 0.25, 2, "metric_plateau val_loss"),
+    "on_plateau": ({"strategy": "on_plateau", "monitor": "val_loss", "factor": 0.5, "patience": 0}, 0.25, 2, "on_plateau val_loss"),
     "strings": (trigger("early_stopper_counter", values=["a", "b", "c"]), "z", 2, "early_stopper_counter"),
     "booleans": (trigger("early_stopper_counter", values=[True, False]), False, 2, "early_stopper_counter"),
     "whole": (trigger("early_stopper_counter", values=[3, 2]), 3.0, 2, "early_stopper_counter"),
 }  # fmt: skip
+# By parameter: settings, the lengths that are found, how often it was updated. By step in the first of them.
+BEGINS = {"strategy": "linear", "start_value": 4, "end_value": 1}
+STEERED: dict[str, tuple[dict[str, Any], dict[str, float], int]] = {
+    "pi_control": ({"monitor": "kl", "set_point": {**BEGINS, "total_steps": "50%"}, "interval": "step"}, {"set_point.total_steps=50%": 4.0}, 7),
+    "constraint": ({"monitor": "val_loss", "limit": {**BEGINS, "total_steps": 2}, "rate": 0.5, "momentum": 0}, {}, 3),
+    "nupi": ({"strategy": "constraint", "method": "pi", "monitor": "kl", "limit": 3, "frequency": 2}, {}, 1),
+    "gated": (
+        {"schedule": {"strategy": "linear", "end_value": 4}, "advance_when": {"monitor": "val_loss", "below": 4.5}, "max_wait": "50%"},
+        {"schedule.total_steps": 3.0, "max_wait=50%": 2.0},
+        3,
+    ),
+}  # fmt: skip
+FOLLOWS = {
+    "follow": {"other": "own.constant", "scale": 2, "power": 1.5},
+    "follows": {"other": "optimizer.param_groups.0.lr"},
+}
+
 AT_FIRST = {"strings": "z", "booleans": False, "whole": 3}
 
 # By type: the parameters of a BetaScheduleCallback, and what is found of each of its parameters.
@@ -130,12 +149,12 @@ class Everything(Tiny):
 
     def __init__(self, number: Any) -> None:
         super().__init__(batches=BATCHES)
-        self.own = {**dict.fromkeys(SCHEDULES, number), **dict.fromkeys(TRIGGERS, number), **AT_FIRST}
+        self.own = {**dict.fromkeys([*SCHEDULES, *TRIGGERS, *STEERED, *FOLLOWS], number), **AT_FIRST}
         self.betas = dict.fromkeys(BETAS, number)
         self.global_kl_weight = self.local_kl_weight = number
 
     def training_step(self, batch: Any, batch_idx: int) -> Any:
-        return self.layer(batch[0]).pow(2).mean()
+        return {"loss": self.layer(batch[0]).pow(2).mean(), "kl": torch.tensor(3.5)}
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         self.log("val_loss", torch.tensor(LOSSES[self.current_epoch]))
@@ -150,6 +169,8 @@ def callbacks(kind: str) -> Iterator[Callback]:
     convert = KINDS[kind]
     params = {f"own.{name}": {"strategy": name.upper(), **settings} for name, (settings, _) in SCHEDULES.items()}
     params |= {f"own.{name}": settings for name, (settings, *_) in TRIGGERS.items()}
+    params |= {f"own.{name}": {"strategy": name, **settings} for name, (settings, *_) in STEERED.items()}
+    params |= {f"own.{name}": {"strategy": "follow", **settings} for name, settings in FOLLOWS.items()}
     yield HyperparamAnnealingCallback(convert(params))
     for name, (settings, _) in BETAS.items():
         path = {} if name == "hierarchical" else {"attr_name": f"betas.{name}"}
@@ -232,6 +253,26 @@ def test_triggers(saved: Callable[[str], list[Any]], name: str) -> None:
     assert (progress["firings"], progress["watches"]) == (firings, watches)
 
 
+@pytest.mark.parametrize("name", STEERED)
+def test_controllers(saved: Callable[[str], list[Any]], name: str) -> None:
+    _, lengths, updates = STEERED[name]
+    states = saved(KEYS[0])
+    for state in states:
+        entry, standing = state["found"][f"own.{name}"], state["steered"][f"own.{name}"]
+        assert list(odd([entry, standing])) == []
+        assert (entry["start"], entry["lengths"]) == ([0.25], lengths)
+    assert states[-1]["steered"][f"own.{name}"]["updates"] == updates
+    assert list(odd(states[-1]["measures"])) == []
+
+
+@pytest.mark.parametrize("name", FOLLOWS)
+def test_followers(saved: Callable[[str], list[Any]], name: str) -> None:
+    taken = [state["followed"][f"own.{name}"] for state in saved(KEYS[0])]
+    assert list(odd(taken)) == []
+    # A rate is followed by step, and another parameter when that one moves.
+    assert [each["at"] for each in taken[:4]] == ([1, 3, 5, 7] if name == "follows" else [0, 1, 2, 3])
+
+
 @pytest.mark.parametrize("name", BETAS)
 def test_betas(saved: Callable[[str], list[Any]], name: str) -> None:
     for state in saved(f"BetaScheduleCallback[name={name}]"):
@@ -241,6 +282,7 @@ def test_betas(saved: Callable[[str], list[Any]], name: str) -> None:
 
 
 def test_every_strategy_is_here() -> None:
-    assert {*SCHEDULES, "trigger_based"} == set(_STRATEGIES)
-    assert {settings["trigger_source"] for settings, *_ in TRIGGERS.values()} == set(SOURCES)
+    # nupi and follows are others of the same.
+    assert {*SCHEDULES, *STEERED, *FOLLOWS, "on_plateau", "trigger_based"} - {"nupi", "follows"} == set(_STRATEGIES)
+    assert {settings.get("trigger_source", SOURCES[0]) for settings, *_ in TRIGGERS.values()} == set(SOURCES)
     assert set(BETAS) == {*SINGLE, "hierarchical"}
