@@ -294,7 +294,7 @@ class RuleCallback(Callback):
             self._watch.begin_steps(trainer, pl_module.device)
             if engine.epoch == trainer.current_epoch:
                 self._begin_epoch(trainer, steps.done, begins=False)
-            elif trainer.ckpt_path is not None and not self._poll.pending:
+            elif trainer.ckpt_path is not None and not self._watch.poll.pending:
                 # Behind a checkpoint that was written with an epoch's last batch comes no ``on_train_epoch_start``,
                 # and before it came no ``on_train_epoch_end``: what that epoch has brought is looked at now.
                 self._enter_epoch(trainer, ended=True)
