@@ -139,7 +139,9 @@ def phased(name: str) -> HyperparamAnnealingCallback:
 def open_phase() -> HyperparamAnnealingCallback:
     until = {"trigger": "metric_below", "monitor": "val_loss", "threshold": 0.1}
     ramp = {"strategy": "linear", "end_value": 0.0}
-    return HyperparamAnnealingCallback(phases=[{"name": "warm", "until": until, "anneal": {"beta": ramp}}, {"name": "x"}])
+    return HyperparamAnnealingCallback(
+        phases=[{"name": "warm", "until": until, "anneal": {"beta": ramp}}, {"name": "x"}]
+    )
 
 
 def resumed(

@@ -82,7 +82,16 @@ def test_searches_are_read(block: str) -> None:
 
 
 def test_every_block_is_of_a_known_kind() -> None:
-    kinds = {"python", "python soon", "yaml", "yaml annealing_params", "yaml search", "yaml beta", "yaml phases", "bash"}
+    kinds = {
+        "python",
+        "python soon",
+        "yaml",
+        "yaml annealing_params",
+        "yaml search",
+        "yaml beta",
+        "yaml phases",
+        "bash",
+    }
     for page in PAGES:
         opened = re.findall(r"^```(.*)$", page.read_text(), re.MULTILINE)[::2]
         assert {kind for kind in opened if not kind.startswith(("text ", "{"))} <= kinds, page

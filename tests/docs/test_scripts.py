@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from docs.draw import draw, shown_by, sections
+from docs.draw import draw, sections, shown_by
 from docs.measure_choosing import Curves, settles, table
 
 
