@@ -28,7 +28,7 @@ SET_POINTS: dict[str, dict[str, Any]] = {
 }
 """The settings of beta that hold the KL of the VAE, by set point."""
 
-_WITHIN = {
+_WITHIN: dict[str, Any] = {
     "strategy": "constraint",
     "monitor": "reconstruction_loss",
     "limit": 18.0,

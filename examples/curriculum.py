@@ -111,7 +111,7 @@ def oddity(images: Tensor, labels: Tensor) -> Tensor:
         tensor([0.3333, 0.6667, 0.0000, 0.0000, 0.5000])
     """
     odd = torch.empty(len(images))
-    for label in labels.unique():
+    for label in set(labels.tolist()):
         own = labels == label
         distance = (images[own] - images[own].mean(0)).norm(dim=1)
         odd[own] = torch.argsort(torch.argsort(distance, stable=True)) / len(distance)
