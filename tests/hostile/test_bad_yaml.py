@@ -257,7 +257,7 @@ FITS: dict[str, tuple[str, str]] = {
     "an unknown key of the trainer": (config().replace("max_epochs", "max_epoch"), "Subcommand 'fit' does not accept option 'trainer.max_epoch'"),
     "an unknown key": (config(more="modle: 1\n"), "Subcommand 'fit' does not accept option 'modle'"),
     "a number as a key": (config(more="1: 1\n"), "Key must be a string, got: 1."),
-    "an unknown callback of this package": (config("[{class_path: lightning_anneal.NoCallback}]"), "class_path: lightning_anneal has no callback 'NoCallback'; known: BetaScheduleCallback, HyperparamAnnealingCallback, OptimizerWatchCallback"),
+    "an unknown callback of this package": (config("[{class_path: lightning_anneal.NoCallback}]"), "class_path: lightning_anneal has no callback 'NoCallback'; known: BetaScheduleCallback, HyperparamAnnealingCallback, LossBalancingCallback, OptimizerWatchCallback"),
     "an unknown callback": (config("[{class_path: nowhere.NoCallback}]"), "Parser key \"trainer.callbacks\": Does not validate against any o ... h given previously) - a dict with parameters accepted by the base class (implicit class_path) - Expected a <class 'NoneType'>"),
     "an unknown model": (config(model="{class_path: nowhere.Model}"), "Parser key \"model\": Does not validate against any of the Union  ... oneType'>] Errors: - Problem with given class_path 'nowhere.Model': No module named 'nowhere' - Expected a <class 'NoneType'>"),
     "an interpolation of nothing": (annealing(END % "'${nowhere.at.all}'"), NUMBER + "'${nowhere.at.all}'"),
