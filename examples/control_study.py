@@ -126,8 +126,8 @@ PARTS = {
     "constraint": Part(
         "VAE of digits: reconstruction held within 18 nats",
         lambda folder, **options: train_vae(LIMITS, folder, **options),
-        lambda runs: control_report.limit_table(runs, _WITHIN["limit"]),
-        lambda path, title, runs: control_report.draw_limits(path, title, runs, _WITHIN["limit"]),
+        lambda runs: control_report.limit_table(runs, float(str(_WITHIN["limit"]))),
+        lambda path, title, runs: control_report.draw_limits(path, title, runs, float(str(_WITHIN["limit"]))),
         "docs/howto/constraint.md",
     ),
     "losses": Part(

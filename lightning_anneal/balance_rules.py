@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from lightning_anneal.checks import flag, several_names
-from lightning_anneal.clock import Lengths
+from lightning_anneal.checks import choice, flag, several_names
+from lightning_anneal.clock import Interval, Lengths
 from lightning_anneal.config import plain, read_rules, read_timing
 from lightning_anneal.controllers.balancing_settings import METHODS, read_balancing
 from lightning_anneal.controllers.controller import Controller, Steer
-from lightning_anneal.errors import AnnealError, suggestion
-from lightning_anneal.recipes import Recipe
+from lightning_anneal.errors import AnnealError, quote, suggestion
+from lightning_anneal.recipes import ANY_RUN, Recipe
 from lightning_anneal.rules import Rule
 from lightning_anneal.schedules import Schedule
 
@@ -21,6 +24,9 @@ BALANCE = "loss weights"
 
 # Whole epochs tell how fast a loss falls; the others forget by updates, and want many.
 _BY_STEP = ("relobralo", "inverse_ema")
+
+# What can stand between two dots of a path.
+_KEY = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
 
 @dataclass(frozen=True)
@@ -112,9 +118,18 @@ class ShareRecipe:
         curves = []
         for loss, recipe in zip(self.losses, self.recipes, strict=True):
             curves.append(recipe.build(lengths.within(loss, lengths.whole), None))
-            if curves[-1].bounds[0] < 0:
-                raise AnnealError(f"weights.{loss}", f"must not be negative, and goes to {curves[-1].bounds[0]:g}")
+            _check_share(loss, curves[-1])
         return Share(tuple(curves), self.index)
+
+
+def _check_share(loss: str, curve: Schedule) -> None:
+    """Refuse a weight that has no share."""
+    low = curve.bounds[0]
+    if low == -math.inf:
+        what = "is a function, which may be negative; give a schedule, or normalize: false"
+        raise AnnealError(f"weights.{loss}", what)
+    if low < 0:
+        raise AnnealError(f"weights.{loss}", f"must not be negative, and goes to {low:g}")
 
 
 def balance_rules(
@@ -154,35 +169,31 @@ def balance_rules(
         AnnealError: For the first thing that is wrong with them.
     """
     params = {"temperature": temperature, "alpha": alpha, "expected_rho": expected_rho, "seed": seed, "decay": decay}
-    timing = {"interval": interval, "frequency": frequency}
-    flag("normalize", normalize)
     flag("as_tensor", as_tensor)
-    known = (*METHODS, "fixed")
-    if not isinstance(method, str) or method.lower() not in known:
-        raise AnnealError("method", f"unknown method {method!r}{suggestion(method, known)}")
-    method = method.lower()
-    paths = dict(losses) if isinstance(losses, Mapping) else None
-    names = several_names("losses", list(losses) if paths is not None else losses)
-    for name in names if paths is not None else ():
-        if not isinstance(paths[name], str) or not paths[name]:  # type: ignore[index]
-            raise AnnealError(f"losses.{name}", f"must be a dotted path, got {paths[name]!r}")  # type: ignore[index]
-    by_default = {"interval": "step"} if method in _BY_STEP else {}
-    unit, every = read_timing("losses", {**by_default, **{k: v for k, v in timing.items() if v is not None}})
+    flag("normalize", normalize)
+    method = choice("method", method, (*METHODS, "fixed"))
+    names, paths = _names_and_paths(plain("losses", losses), attr_name)
+    timing = {"interval": interval or ("step" if method in _BY_STEP else None), "frequency": frequency}
+    with _told_of_arguments():
+        unit, every = read_timing("losses", {key: value for key, value in timing.items() if value is not None})
+    if not normalize and method != "fixed":
+        raise AnnealError("normalize", f"is for method fixed, not for {method}, whose weights always add up")
     if method == "fixed":
         for key, value in params.items():
             if value is not None:
                 raise AnnealError(key, "is for the other methods, not for fixed, which takes weights")
-        sources: list[Any] = _fixed(names, weights, normalize=normalize)
+        sources: list[Any] = _fixed(names, weights, unit, normalize=normalize)
     else:
         if weights is not None:
             raise AnnealError("weights", f"are for method fixed, not for {method}")
-        controller = read_balancing("losses", list(names), method, params)
+        with _told_of_arguments():
+            controller = read_balancing("losses", list(names), method, params)
         sources = [Weigh(method, controller, names, name) for name in names]
     return tuple(
         Rule(
             name,
             source,
-            f"{attr_name}.{name}" if paths is None else paths[name],
+            paths[name],
             interval=unit,
             frequency=every,
             as_tensor=as_tensor,
@@ -192,7 +203,34 @@ def balance_rules(
     )
 
 
-def _fixed(names: tuple[str, ...], given: Any, *, normalize: bool) -> list[Recipe]:
+@contextmanager
+def _told_of_arguments() -> Iterator[None]:
+    """Errors in what are arguments of their own here."""
+    try:
+        yield
+    except AnnealError as error:
+        raise AnnealError(error.where.removeprefix("losses."), error.what) from None
+
+
+def _names_and_paths(losses: Any, attr_name: object) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The names of the losses, and where the weight of each stands."""
+    if isinstance(losses, Mapping):
+        names = several_names("losses", list(losses))
+        for name in names:
+            if not isinstance(losses[name], str) or not losses[name]:
+                raise AnnealError(f"losses.{name}", f"must be a dotted path, got {quote(losses[name])}")
+        return names, {name: losses[name] for name in names}
+    names = several_names("losses", losses)
+    if not isinstance(attr_name, str) or not attr_name:
+        raise AnnealError("attr_name", f"must be a dotted path, got {quote(attr_name)}")
+    for name in names:
+        if not _KEY.fullmatch(name):
+            what = f"{quote(name)} can't be part of a path; give paths, as in {{{name}: {attr_name}.my_name, ...}}"
+            raise AnnealError("losses", what)
+    return names, {name: f"{attr_name}.{name}" for name in names}
+
+
+def _fixed(names: tuple[str, ...], given: Any, interval: Interval, *, normalize: bool) -> list[Recipe]:
     """The schedules of weights that are given."""
     if not isinstance(given, Mapping):
         raise AnnealError("weights", "missing; fixed needs them, such as {recon: 1.0, kl: {strategy: linear, ...}}")
@@ -209,9 +247,16 @@ def _fixed(names: tuple[str, ...], given: Any, *, normalize: bool) -> list[Recip
         except AnnealError as error:
             raise AnnealError(f"weights.{error.where}", error.what) from None
         source: Any = rule.source
-        if not hasattr(source, "build") or isinstance(source, Steer) or (rule.interval, rule.frequency) != ("epoch", 1):
+        if not hasattr(source, "build") or isinstance(source, Steer) or rule != Rule(name, source, name):
             raise AnnealError(f"weights.{name}", "must be a number or a schedule, without keys of time and place")
         if source.needs_start:
             raise AnnealError(f"weights.{name}.start_value", "missing; weights begin at no value found")
         recipes.append(source)
+        if normalize:
+            # With any length, so that what the settings alone show is told now. All lengths may not suit it.
+            try:
+                curve = source.build(Lengths(name, interval, ANY_RUN), None)
+            except AnnealError:
+                continue
+            _check_share(name, curve)
     return [ShareRecipe(names, tuple(recipes), i) for i in range(len(names))] if normalize else recipes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lightning_anneal.balance_rules import balance_rules
+from lightning_anneal.balance_rules import BALANCE, balance_rules
 from lightning_anneal.callbacks.base import RuleCallback
 from lightning_anneal.config import as_hyperparameters
 from lightning_anneal.errors import AnnealError
@@ -96,10 +96,10 @@ class LossBalancingCallback(RuleCallback):
             **params,  # type: ignore[arg-type]
         )
         # A mapping that holds the weights of all, where no loss has a path of its own.
-        self._place = attr_name if "." not in attr_name and not isinstance(losses, dict) else None
+        self._place = attr_name if not isinstance(losses, Mapping) and "." not in attr_name else None
         given = {key: value for key, value in params.items() if value is not None}
         shown = {} if weights is None else {"weights": as_hyperparameters(weights)}
-        self._settings = {"method": method.lower(), "losses": list(losses), **given, **shown}
+        self._settings = {"method": method.lower(), "losses": list(map(str, losses)), **given, **shown}
         super().__init__(rules, name, prog_bar, on_horizon_change)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -115,3 +115,8 @@ class LossBalancingCallback(RuleCallback):
 
     def tag(self, name: str) -> str:
         return f"Loss_Weights/{name}"
+
+    def _steered(self, *, by_step: bool) -> dict[str, float]:
+        # The controller is that of all the terms, and what it shows stands under the name of one.
+        shown = super()._steered(by_step=by_step)
+        return {self.tag(key.removeprefix(f"Control/{BALANCE}/")): value for key, value in shown.items()}

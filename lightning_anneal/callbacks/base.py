@@ -284,17 +284,22 @@ class RuleCallback(Callback):
         if first:
             # A run may begin in the midst of its phases: with a checkpoint that knows nothing of this callback.
             engine.advance_phases(trainer.current_epoch, steps.done, within=False)
-        if first or not engine.plan or engine.epoch == trainer.current_epoch:
-            # Else that epoch begins in a moment, and perhaps in another phase.
             self._begin_epoch(trainer, steps.done, begins=False)
-        if first or steps.done <= engine.step_in_force:
-            engine.go_to_step(steps.done, first=first)
+            engine.go_to_step(steps.done, first=True)
+            self._watch.begin_steps(trainer, pl_module.device)
         else:
             # As it was when the checkpoint was written; the next step begins, and is told of, with its batch.
-            engine.go_to_step(engine.step_in_force, tell=False)
+            behind = steps.done > engine.step_in_force
+            engine.go_to_step(engine.step_in_force if behind else steps.done, tell=not behind)
+            self._watch.begin_steps(trainer, pl_module.device)
+            if engine.epoch == trainer.current_epoch:
+                self._begin_epoch(trainer, steps.done, begins=False)
+            elif trainer.ckpt_path is not None and not self._watch.poll.pending:
+                # Behind a checkpoint that was written with an epoch's last batch comes no ``on_train_epoch_start``,
+                # and before it came no ``on_train_epoch_end``: what that epoch has brought is looked at now.
+                self._enter_epoch(trainer, ended=True)
         self._next_due = steps.done if self._step_names else math.inf
         self._next_phase = engine.phasing.next_step
-        self._watch.begin_steps(trainer, pl_module.device)
         steps.begin(trainer, automatic=pl_module.automatic_optimization)
         if first and trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[union-attr]
             engine.warn_if_cut_short(horizon_of(trainer))
@@ -304,14 +309,7 @@ class RuleCallback(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._find_new_groups(trainer, pl_module)
-        if self._watch.poll.pending:
-            self._watch.look(trainer, self._engine.step_in_force, epoch_ended=True)
-        step, engine = self._steps.count(trainer), self._engine
-        turned = engine.advance_phases(trainer.current_epoch, step, within=False)
-        self._next_phase = engine.phasing.next_step
-        self._begin_epoch(trainer, step, begins=True)
-        if turned:
-            engine.enter_phase(trainer.current_epoch, step, within=False)
+        self._enter_epoch(trainer, ended=self._watch.poll.pending)
         report.log_values(trainer, self._phase_tagged(), report.batch_step(trainer))
         self._at_epoch_start(trainer, report.batch_step(trainer))
         self._show(trainer)
@@ -444,6 +442,17 @@ class RuleCallback(Callback):
         self._engine.apply_answers(self._steps.done)
         report.log_values(trainer, self._changed(before), report.batch_step(trainer))
         self._show(trainer)
+
+    def _enter_epoch(self, trainer: Trainer, *, ended: bool) -> None:
+        """Begin an epoch, perhaps in another phase; `ended` says whether the one before is still to be looked at."""
+        if ended and self._watching:
+            self._watch.look(trainer, self._engine.step_in_force, epoch_ended=True)
+        step, engine = self._steps.count(trainer), self._engine
+        turned = engine.advance_phases(trainer.current_epoch, step, within=False)
+        self._next_phase = engine.phasing.next_step
+        self._begin_epoch(trainer, step, begins=True)
+        if turned:
+            engine.enter_phase(trainer.current_epoch, step, within=False)
 
     def _begin_epoch(self, trainer: Trainer, step: int, *, begins: bool) -> None:
         """Put in force what holds during an epoch."""

@@ -131,7 +131,9 @@ class Measures:
 
     def plan(self, step: int) -> None:
         """Find the first step after this one at which a controller has its turn."""
-        self.next_update = min(((step // every + 1) * every for every in self._by_step.values()), default=math.inf)
+        # Before step 0 there is nothing to be seen.
+        turns = ((max(step, 0) // every + 1) * every for every in self._by_step.values())
+        self.next_update = min(turns, default=math.inf)
 
     def release(self, trainer: Trainer | None) -> None:
         """Let go of the run's objects, but keep what is still to be looked at: another fit may follow."""

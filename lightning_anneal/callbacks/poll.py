@@ -15,7 +15,7 @@ from typing import Any
 
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from lightning_anneal.callbacks.metrics import LoggedMetrics, metrics_of
+from lightning_anneal.callbacks.metrics import LoggedMetrics, logged_in_step, metrics_of
 from lightning_anneal.errors import AnnealError, quote, suggestion
 from lightning_anneal.lightnings import EarlyStopping, LearningRateMonitor, Trainer
 from lightning_anneal.reactions import Reactions
@@ -57,6 +57,7 @@ class Poll:
         self._logged = LoggedMetrics()
         self._warned = False
         self._silent: dict[str, int] = {}
+        self._of_batches: set[str] = set()
 
     def __bool__(self) -> bool:
         return bool(self._reactions)
@@ -159,19 +160,29 @@ class Poll:
         pending, self.pending = self.pending, False
         self._plateau_steps = self._steps()
         readings = {}
+        self._note_batches(trainer)
         for name in self._bound:
+            # What each batch logs is looked at when an epoch has ended, as ReduceLROnPlateau does.
+            waits = not epoch_ended and self._reactions[name].patient and self._metrics.get(name) in self._of_batches
             # A step of a plateau scheduler is no time to count a cooldown of the others.
-            if pending or name in self._plateaus:
+            if name in self._plateaus or (pending and not waits):
                 reading = self._look(trainer, name, reactions)
                 if reading is not None:
                     readings[name] = reading
         self._recorded = _records(trainer)
         # A patient rule whose metric has come in the midst of an epoch misses none at its end.
         self._silent |= {name: 0 if epoch_ended else -1 for name in readings if name in self._metrics}
-        if epoch_ended and trainer.is_global_zero and (self._validated or not trainer.enable_validation):
+        ended = pending and epoch_ended
+        if ended and trainer.is_global_zero and (self._validated or not trainer.enable_validation):
             readings |= self._absent(trainer, set(self._bound) - set(readings), waiting)
         self._logged.looked()
         return readings
+
+    def _note_batches(self, trainer: Trainer) -> None:
+        """Find out which of the metrics each batch logs."""
+        watched = set(self._metrics.values()) - self._of_batches
+        if watched:
+            self._of_batches |= {name for name, *_ in logged_in_step(trainer, watched)}
 
     def _absent(self, trainer: Trainer, names: set[str], waiting: Collection[str]) -> dict[str, Reading]:
         """What a patient rule, or a watcher that waits, sees of a metric that isn't there, or is there no more.
@@ -252,14 +263,18 @@ class Poll:
     def state(self, trainer: Trainer | None) -> dict[str, Any]:
         """What the next look needs, should the run be resumed before: Lightning saves no metrics."""
         metrics = self._logged.unseen(trainer, self._metrics.items()) if self.pending else {}
+        if trainer is not None:
+            self._note_batches(trainer)
         silent = {name: times for name, times in self._silent.items() if times}
-        return {"pending": self.pending, "metrics": metrics, **({"silent": silent} if silent else {})}
+        more = {"silent": silent, "of_batches": sorted(self._of_batches)}
+        return {"pending": self.pending, "metrics": metrics, **{key: value for key, value in more.items() if value}}
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Go on where a saved run stood."""
         try:
             self.pending = bool(state.get("pending", False))
             self._logged.load(state.get("metrics", {}))
+            self._of_batches = {str(name) for name in state.get("of_batches", ())}
             self._silent = {str(name): int(times) for name, times in state.get("silent", {}).items()}
         except DAMAGE as error:
             raise damaged(error) from None

@@ -414,6 +414,16 @@ def test_on_plateau_with_a_metric_missing(tmp_path: Path, name: str, way: str) -
     assert run.module.by_epoch == [0.5 * 0.5 ** sum(i <= epoch for i in halved) for epoch in range(6)]
 
 
+@pytest.mark.parametrize("way", ["both", "on_epoch"])
+def test_on_plateau_counts_epochs_and_no_batches(tmp_path: Path, way: str) -> None:
+    """As ReduceLROnPlateau does in Lightning: a validation within an epoch makes no metric of what batches log."""
+    # The last batch before the validation is worse than the epoch, whose mean gets better.
+    module = Steered([2.0, 9.0, 2.0, 3.0, 1.0, 9.0, 1.0, 2.0, 1.0, 9.0, 0.0, 0.0], way)
+    run = Run(tmp_path, module, PLATEAU, val_check_interval=2)
+    assert run.module.by_epoch == [0.5, 0.5, 0.5]
+    assert run.callback.state_dict()["triggers"]["beta"]["seen"]["best"] == 3.25
+
+
 def test_on_plateau_with_a_misspelled_metric(tmp_path: Path) -> None:
     run = Run(tmp_path, Steered(METRICS, "validated"), {**PLATEAU, "monitor": "kll"})
     assert run.warned == [f"beta: no metric 'kll' has been logged; did you mean 'kl'?, {KEPT}"]

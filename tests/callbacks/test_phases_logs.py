@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import (
     EarlyStopping,
@@ -268,6 +269,55 @@ def test_another_fit(tmp_path: Path) -> None:
     trainer_for(tmp_path, callback, max_epochs=2).fit(third := Moving())
     assert third.turns() == [(1, 2, "main")]
     assert callback.phase == "main"
+
+
+def test_what_follows_a_parameter_of_the_phases(tmp_path: Path) -> None:
+    follow = {"strategy": "follow", "scale": 2.0}
+    params = {
+        "loss.margin": {**follow, "other": "beta"},
+        "annealed.slow": {**follow, "other": "annealed.fast", "interval": "epoch"},
+    }
+    phases = [
+        phase("a", "6st", set={"beta": 2.0, "annealed.fast": 1.0}),
+        phase("b", anneal={"beta": by_step(5.0, total_steps=3)}, set={"annealed.fast": 3.0}),
+    ]
+    module, _ = fit(tmp_path, phases, params, max_epochs=3)
+    betas = [2.0] * 6 + [2.0, 3.0, 4.0, 5.0, 5.0, 5.0]
+    assert module.column("beta") == betas
+    assert module.column("margin") == [2 * beta for beta in betas]
+    # By epoch it has the value of each epoch's start, or of the turn.
+    assert module.column("slow") == [2.0] * 6 + [6.0] * 6
+
+
+class ByHand(Moving):
+    """Manual optimization with two optimizers, which both step at every second batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+
+    def training_step(self, batch: Any, batch_idx: int) -> None:
+        self.tell((self.current_epoch, batch_idx, self.in_force()))
+        if batch_idx % 2:
+            for optimizer in self.optimizers():  # type: ignore[union-attr]
+                optimizer.step()
+
+    def configure_optimizers(self) -> Any:
+        return [torch.optim.SGD(part.parameters(), lr=0.1) for part in (self.layer, self.net)]
+
+
+def test_steps_in_manual_optimization(tmp_path: Path) -> None:
+    """A step is a batch after which the optimizers have stepped, as ever."""
+    module, callback = fit(
+        tmp_path, [phase("a", "3st"), phase("b", duration="2st"), phase("c")], module=ByHand(), max_epochs=4
+    )
+    assert [(epoch, step) for epoch, step, *_ in told(callback)] == [(1, 3), (2, 5)]
+    assert module.turns() == [(1, 2, "b"), (2, 2, "c")]
+
+
+def test_a_quick_run(tmp_path: Path) -> None:
+    module, callback = fit(tmp_path, TWO, fast_dev_run=True)
+    assert (module.column("phase"), callback.values["beta"]) == (["warm"], 2.0)
 
 
 def test_phases_that_move_nothing(tmp_path: Path) -> None:

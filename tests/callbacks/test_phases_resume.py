@@ -88,6 +88,36 @@ def test_from_every_step(tmp_path: Path) -> None:
     assert callback.phase == "late"
 
 
+BY_TIME: list[dict[str, Any]] = [
+    phase("a", "6st", set={"mode": "bb"}, anneal={"beta": linear(0.0, total_steps=3)}),
+    phase("b", 3, set={"flag": True}, anneal={"loss.margin": by_step(2.0)}),
+    phase("c", duration="8st", anneal={"beta": linear(3.0), "loss.margin": by_step(1.0)}),
+    phase("d", anneal={"beta": {"strategy": "cosine", "end_value": 0.0}, "loss.margin": by_step(5.0)}),
+]
+
+
+@pytest.mark.parametrize("every", [1, 4])
+def test_by_time_from_every_step(tmp_path: Path, every: int) -> None:
+    """Also from an epoch's last batch, after which Lightning calls no hook where the next one begins."""
+    saver = ModelCheckpoint(tmp_path, filename="{step}", save_top_k=-1, every_n_train_steps=every)
+    options = {
+        "phases": BY_TIME,
+        "params": {"annealed.fast": by_step(1.0), "temperature": linear(0.0)},
+        "max_epochs": 7,
+    }
+    whole, callback = run(tmp_path, "every step", saver, enable_checkpointing=True, **options)
+    assert whole.turns() == [(1, 2, "b"), (3, 0, "c"), (5, 0, "d")]
+    rows, checkpoints = audit(tmp_path), list(tmp_path.glob("*.ckpt"))
+    assert len(checkpoints) == 28 / every
+    for checkpoint in checkpoints:
+        resumed, again = run(tmp_path, "every step", ckpt_path=checkpoint, **options)
+        for (*when, seen), (*then, known) in zip(resumed.trace, whole.trace[step_of(checkpoint) :], strict=True):
+            # The stopper hasn't seen the validation that Lightning leaves out.
+            assert (when, {**seen, "counts": 0}) == (then, {**known, "counts": 0}), checkpoint.name
+        assert (resumed.final, audit(tmp_path)) == (whole.final, rows), checkpoint.name
+        assert (again.phase, again.values) == (callback.phase, callback.values)
+
+
 # Losses 5, 4 in epoch 0; 4.5, 4 in epoch 1; 4.25, 3 in epoch 2; 3.5, 6 in epoch 3; 2, 2.5 in epoch 4; 2, 7 in epoch 5.
 @pytest.mark.parametrize("saved", ["on validation", "every 3 steps"])
 def test_two_validations_an_epoch(tmp_path: Path, saved: str) -> None:

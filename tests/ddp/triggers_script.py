@@ -7,6 +7,7 @@ warnings and error, and how long it took. A rank that ends otherwise than by an 
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 import warnings
@@ -24,12 +25,13 @@ from lightning.pytorch.strategies import DDPStrategy
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_anneal import AnnealError, HyperparamAnnealingCallback
+from lightning_anneal import AnnealError, HyperparamAnnealingCallback, LossBalancingCallback
 
 STEPS = 4
 SAMPLES = 48
 NAMES = ("beta", "gamma", "delta", "epsilon")
-TIMEOUT = timedelta(seconds=20)
+# Long enough for all ranks to start on a machine that is busy with other things; nothing that passes waits for it.
+TIMEOUT = timedelta(seconds=60)
 
 torch.set_num_threads(1)
 
@@ -270,6 +272,72 @@ def resumed_triggers(rank: Rank) -> dict[str, Any]:
     return {**whole, "resumed": after}
 
 
+# -- phases ---------------------------------------------------------------------------------------------------------
+
+PHASES: list[dict[str, Any]] = [
+    {"name": "a", "until": {"trigger": "metric_below", "monitor": "val_loss", "threshold": 3.5}, "set": {"beta": 1.0}},
+    {"name": "b", "duration": "2st", "set": {"beta": 2.0}},
+    {"name": "c", "until": {"trigger": "early_stopper_counter", "at_most": "60%"}, "set": {"beta": 3.0}},
+    {"name": "d", "anneal": {"gamma": {"strategy": "linear", "end_value": 8.0, "total_steps": 8, "interval": "step"}}},
+]
+
+
+def phased(rank: Rank) -> dict[str, Any]:
+    """Rank 0 has 4 4 3 3 3 3 3, whose count rises after epoch 3; the others' losses would turn nothing."""
+
+    def fit(*more: Callback, ckpt_path: Any = None) -> dict[str, Any]:
+        callback = HyperparamAnnealingCallback(phases=PHASES)
+        trainer = rank.trainer(callback, stopper(), *more, max_epochs=7)
+        losses = [4, 4, 3, 3, 3, 3, 3] if rank.index == 0 else [9, 8, 7, 6, 5, 4, 3.75]
+        written = rank.fit(trainer, Module(losses, sync=False), ckpt_path=ckpt_path)
+        turns = [[c.epoch, c.step, c.new, c.why] for c in callback.changes if c.name == "phase"]
+        return {**written, "turns": turns, "phase": callback.phase}
+
+    whole = fit(saver(rank, "phases"))
+    after = {epoch: fit(ckpt_path=rank.folder / "phases" / f"epoch={epoch}.ckpt") for epoch in (1, 2, 3)}
+    return {**whole, "resumed": after}
+
+
+# -- weights of losses ----------------------------------------------------------------------------------------------
+
+
+class Terms(Module):
+    """Two terms, of each rank its own, returned or logged; `seen` has their weights."""
+
+    def __init__(self, term: Callable[[int], tuple[float, float]], *, logged: bool) -> None:
+        super().__init__([4.0] * 9)
+        self.loss_weights = {"a": 1.0, "b": 1.0}
+        self.term, self.logged = term, logged
+
+    def training_step(self, batch: list[torch.Tensor], batch_idx: int) -> Any:
+        self.seen.append((self.current_epoch, batch_idx, list(self.loss_weights.values())))
+        a, b = (torch.tensor(value) for value in self.term(self.current_epoch))
+        loss = self.layer(torch.ones(1, 1)).pow(2).mean()
+        if not self.logged:
+            return {"loss": loss, "a": a, "b": b}
+        self.log("a", a)
+        self.log("b", b)
+        return loss
+
+
+def weights_by_step(rank: Rank) -> dict[str, Any]:
+    """The means over all ranks are 10 * ranks and 10."""
+    trainer = rank.trainer(LossBalancingCallback(["a", "b"], "inverse_ema", decay=0.0, frequency=3), max_epochs=2)
+    return rank.fit(trainer, Terms(lambda epoch: (10.0 + 20.0 * rank.index, 10.0), logged=False))
+
+
+def weights_by_epoch(rank: Rank) -> dict[str, Any]:
+    """Rank 0's a grows threefold, and those of the others together lose what it gains; b halves on all."""
+    trainer = rank.trainer(LossBalancingCallback(["a", "b"], temperature=0.5 / math.log(3)), max_epochs=3)
+    lost = 20.0 / (rank.ranks - 1)
+
+    def term(epoch: int) -> tuple[float, float]:
+        grown = [10.0, 30.0, 30.0] if rank.index == 0 else [30.0, 30.0 - lost, 30.0 - lost]
+        return grown[epoch], 8.0 / 2**epoch
+
+    return rank.fit(trainer, Terms(term, logged=True))
+
+
 # -- batch sizes ----------------------------------------------------------------------------------------------------
 
 
@@ -373,6 +441,9 @@ SCENARIOS: dict[str, Callable[[Rank], dict[str, Any]]] = {
     "unsynced": unsynced,
     "unsynced_extended": unsynced_extended,
     "resumed_triggers": resumed_triggers,
+    "phased": phased,
+    "weights_by_step": weights_by_step,
+    "weights_by_epoch": weights_by_epoch,
     "scheduled_up": scheduled_up,
     "scheduled_down": scheduled_down,
     "triggered_up": triggered_up,

@@ -256,7 +256,7 @@ def test_controllers(saved: Callable[[str], list[Any]], name: str) -> None:
 
 def test_what_is_followed(saved: Callable[[str], list[Any]]) -> None:
     # In a straight line from 0.25 to 4 in 4 steps: what it was in the last step of epochs 0 to 3, in steps 2 and 5.
-    followed = [state["followed"]["own.follow"] for state in saved(KEYS[0])]
+    followed = [state["followed"]["own.follow"]["other"] for state in saved(KEYS[0])]
     assert followed == [1.1875, 3.0625, 4.0, 4.0, 2.125, 4.0, 4.0]
 
 
