@@ -11,9 +11,10 @@ DOCS := $(VENV)/.docs
 demo: $(READY)
 	$(BIN)/lightning-anneal fit --config configs/cyclical_beta.yaml
 
-# Runs that are done stay as they are; STUDY=--fresh does all anew, STUDY=--publish writes into the README, too.
+# Runs that are done stay as they are; STUDY=--fresh does all anew, STUDY=--publish writes into README and pages, too.
 study: $(READY)
 	$(BIN)/python -m examples.study $(STUDY)
+	$(BIN)/python -m examples.control_study $(STUDY)
 
 # Two workers, a file of tests each: most of them wait for processes that they started.
 test: $(READY)

@@ -93,6 +93,10 @@ class PrintAudit(Callback):
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, HyperparamAnnealingCallback):
                 for change in callback.changes:
-                    values = f"{change.old:>8} {change.new:>8}"
+                    values = f"{_short(change.old):>8} {_short(change.new):>8}"
                     print(f"{change.epoch:>5} {change.step:>6}  {change.name:<40} {values}  {change.why}")
         print(f"\nThe same in {folder}/annealing_changes.csv")
+
+
+def _short(value: float | str) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -6,18 +6,14 @@ done stay as they are.
 
 from __future__ import annotations
 
-import argparse
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from examples.study_report import Curves, draw, put_between, table
-from lightning_anneal import HyperParamSearch
-from lightning_anneal.search.files import read_json, write_json
-
-ROOT = Path(__file__).parents[1]
+from examples.study_report import Curves, draw, table
+from examples.study_runs import options_of, publish, train_choices
 
 _RAMP = {"strategy": "linear", "start_value": 0.0, "end_value": 1.0}
 SCHEDULES: dict[str, dict[str, Any]] = {
@@ -29,7 +25,8 @@ SCHEDULES: dict[str, dict[str, Any]] = {
 }
 """The settings of beta. By optimizer step, and 1 in every validation: then ``val_loss`` is the negative ELBO."""
 
-_AXIS = "trainer.callbacks.0.init_args.annealing_params.beta"
+BETA = "trainer.callbacks.0.init_args.annealing_params.beta"
+"""Where a config has the settings of beta."""
 
 
 @dataclass(frozen=True)
@@ -116,31 +113,7 @@ def train(
         SystemExit: If runs failed, or the folder has those of another study.
     """
     axis = {name: settings_of(name) for name in schedules}
-    config = task.config(trainer or {})
-    plan = {"config": config, "schedules": axis, "seeds": list(seeds)}
-    if read_json(folder / "study.json") not in (None, plan):
-        raise SystemExit(f"{folder} has the runs of another study; --fresh does them anew")
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "study.json", plan)
-    settings: dict[str, Any] = {"workers": workers, "cpus_per_run": 1}
-    if begun := sorted(folder.glob("*_search/plan.json")):
-        result = HyperParamSearch.resume(begun[0].parent, **settings)
-    else:
-        search = HyperParamSearch(config, {_AXIS: list(axis.values())}, root_dir=folder, **settings)
-        result = search.run(run_prefix="run", seeds=list(seeds), monitor="val_loss")
-    runs = sorted(result.runs, key=lambda run: run.index)
-    if failed := [run for run in runs if run.state != "done"]:
-        raise SystemExit(f"{len(failed)} of {len(runs)} runs failed; the log of one is {failed[0].folder}/log.txt")
-    # The last epoch of all, and not the best: where a schedule ends is a part of it.
-    return {
-        name: [
-            [epochs[e] for e in sorted(epochs)]
-            for run in runs
-            if run.values[_AXIS] == axis[name]
-            for epochs in [run.epochs]
-        ]
-        for name in axis
-    }
+    return train_choices(task.config(trainer or {}), BETA, axis, folder, seeds=seeds, workers=workers)
 
 
 def report(task: Task, name: str, curves: Mapping[str, Sequence[Curves]], folder: Path) -> str:
@@ -152,29 +125,16 @@ def report(task: Task, name: str, curves: Mapping[str, Sequence[Curves]], folder
     return text
 
 
-def publish(name: str, folder: Path, root: Path = ROOT) -> None:
-    """Put the table and the picture of a task into the README and its folder of images."""
-    shutil.copy(folder / f"study_{name}_vae.png", root / "docs" / "images")
-    readme = root / "README.md"
-    readme.write_text(put_between(readme.read_text(), f"study:{name}", (folder / f"study_{name}_vae.md").read_text()))
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS), help="some of the models")
-    parser.add_argument("--folder", type=Path, default=Path("runs/study"), help="where everything goes")
-    parser.add_argument("--workers", type=int, default=2, help="runs at once, a thread for each")
-    parser.add_argument("--fresh", action="store_true", help="do runs anew that were done before")
-    parser.add_argument("--publish", action="store_true", help="put tables and pictures into the README, too")
-    options = parser.parse_args(arguments)
+    options = options_of(arguments, __doc__, TASKS)
     for name in options.tasks:
         if options.fresh:
             shutil.rmtree(options.folder / name, ignore_errors=True)
         curves = train(TASKS[name], options.folder / name, workers=options.workers)
         print(f"\n{TASKS[name].title}\n\n{report(TASKS[name], name, curves, options.folder)}")
         if options.publish:
-            publish(name, options.folder)
+            publish(f"study_{name}_vae", options.folder, "README.md", f"study:{name}")
     print(f"Pictures: {options.folder}/study_*.png")
 
 

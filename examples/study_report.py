@@ -19,8 +19,8 @@ _COLUMNS = {
     "val_kl_loss": "KL",
     "val_active_units": "active units",
 }
-# Far apart in lightness and in their dashes: they can be told from each other in grey, too.
-_LOOKS = [("#0b3c5d", "-"), ("#c2456b", "--"), ("#e0a030", "-."), ("#6b6b6b", ":")]
+LOOKS = [("#0b3c5d", "-"), ("#c2456b", "--"), ("#e0a030", "-."), ("#6b6b6b", ":")]
+"""Colors and dashes, far apart in lightness, too: they can be told from each other in grey."""
 _PER_EPOCH = 40
 """Points at which beta is drawn in an epoch."""
 
@@ -50,15 +50,24 @@ def table(curves: Mapping[str, Sequence[Curves]], unit: str, latent_size: int) -
         cells = []
         for metric in _COLUMNS:
             values = [finite(run[-1][metric]) for run in runs]
-            digits = 1 if metric == "val_active_units" else 2
-            spread = statistics.stdev(values) if len(values) > 1 else 0.0
-            cells.append(f"{statistics.fmean(values):.{digits}f} ± {spread:.{digits}f}")
+            cells.append(mean_and_deviation(values, 1 if metric == "val_active_units" else 2))
         lines.append(f"| {schedule} | {' | '.join(cells)} |")
     seeds = max(len(runs) for runs in curves.values())
     told = (
         f"Nats per {unit} of the validation data after the last epoch, mean and standard deviation over {seeds} seeds."
     )
     return "\n".join([*lines, "", told, ""])
+
+
+def mean_and_deviation(values: Sequence[float], digits: int) -> str:
+    """The mean of some values and their standard deviation, which is 0 for a single one.
+
+    Example:
+        >>> mean_and_deviation([1.0, 2.0, 3.0], 1)
+        '2.0 ± 1.0'
+    """
+    spread = statistics.stdev(values) if len(values) > 1 else 0.0
+    return f"{statistics.fmean(values):.{digits}f} ± {spread:.{digits}f}"
 
 
 def finite(value: float | None) -> float:
@@ -111,17 +120,13 @@ def draw(
 
     figure = Figure(figsize=(9, 8), layout="constrained")
     above, *panels = figure.subplots(3, 1, sharex=True, height_ratios=[1, 2, 2])
-    for (schedule, runs), (color, dashes) in zip(curves.items(), _LOOKS, strict=False):
+    for (schedule, runs), (color, dashes) in zip(curves.items(), LOOKS, strict=False):
         look = {"color": color, "linestyle": dashes, "linewidth": 2}
         epochs = len(runs[0])
         drawn = betas(settings[schedule], epochs)
         above.plot([point / _PER_EPOCH for point in range(len(drawn))], drawn, **look, label=schedule)
-        # A validation is at the end of its epoch: the first one when one epoch is over.
-        ends = range(1, epochs + 1)
         for panel, metric in zip(panels, ("val_kl_loss", "val_loss"), strict=True):
-            by_epoch = [[finite(run[e][metric]) for run in runs] for e in range(epochs)]
-            panel.plot(ends, [statistics.fmean(values) for values in by_epoch], **look)
-            panel.fill_between(ends, [*map(min, by_epoch)], [*map(max, by_epoch)], color=color, alpha=0.2, linewidth=0)
+            draw_band(panel, runs, metric, look)
     above.set_ylabel("beta")
     panels[0].set_ylabel(f"KL (nats per {unit})")
     panels[1].set_ylabel(f"negative ELBO\n(nats per {unit})")
@@ -134,6 +139,23 @@ def draw(
     figure.legend(loc="outside upper right", ncols=len(curves), frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
+
+
+def draw_band(panel: Any, runs: Sequence[Curves], metric: str, look: Mapping[str, Any]) -> None:
+    """The mean of a metric over the epochs, and a band over its seeds.
+
+    Args:
+        panel: Axes of matplotlib.
+        runs: Each a seed.
+        metric: Its name.
+        look: How the line looks.
+    """
+    # A validation is at the end of its epoch: the first one when one epoch is over.
+    ends = range(1, len(runs[0]) + 1)
+    by_epoch = [[finite(run[e - 1][metric]) for run in runs] for e in ends]
+    panel.plot(ends, [statistics.fmean(values) for values in by_epoch], **look)
+    band = {"color": look["color"], "alpha": 0.2, "linewidth": 0}
+    panel.fill_between(ends, [*map(min, by_epoch)], [*map(max, by_epoch)], **band)
 
 
 def _limits(curves: Mapping[str, Sequence[Curves]]) -> tuple[float, float]:

@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from lightning_anneal.callbacks.annealing import HyperparamAnnealingCallback
+    from lightning_anneal.callbacks.balancing import LossBalancingCallback
     from lightning_anneal.callbacks.beta import BetaScheduleCallback
     from lightning_anneal.callbacks.optimizer_watch import OptimizerWatchCallback
     from lightning_anneal.errors import AnnealError
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     )
     from lightning_anneal.search.hyper_param_search import HyperParamSearch
     from lightning_anneal.to_config import as_settings
+    from lightning_anneal.uncertainty import UncertaintyWeights
 else:
     # Hidden from type checkers, which would take any name for a public one.
     _SCHEDULES = "lightning_anneal.schedules"
@@ -55,8 +57,10 @@ else:
         "HyperParamSearch": "lightning_anneal.search.hyper_param_search",
         "HyperparamAnnealingCallback": "lightning_anneal.callbacks.annealing",
         "LinearWarmupCosineAnnealingLR": "lightning_anneal.optim.schedules",
+        "LossBalancingCallback": "lightning_anneal.callbacks.balancing",
         "OptimConfig": "lightning_anneal.optim.settings",
         "OptimizerWatchCallback": "lightning_anneal.callbacks.optimizer_watch",
+        "UncertaintyWeights": "lightning_anneal.uncertainty",
         "as_settings": "lightning_anneal.to_config",
         "build_lr_scheduler": "lightning_anneal.optim.schedulers",
         "build_optimizer": "lightning_anneal.optim.optimizers",
@@ -117,6 +121,7 @@ __all__ = [
     "Linear",
     "LinearBetaScheduler",
     "LinearWarmupCosineAnnealingLR",
+    "LossBalancingCallback",
     "Milestones",
     "OptimConfig",
     "OptimizerWatchCallback",
@@ -124,6 +129,7 @@ __all__ = [
     "Saturating",
     "Sequence",
     "Sigmoid",
+    "UncertaintyWeights",
     "WarmRestart",
     "WarmRestartBetaScheduler",
     "as_settings",

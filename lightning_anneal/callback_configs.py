@@ -43,6 +43,9 @@ def check_callbacks(config: Any) -> None:
             if parameter.default is parameter.empty and key not in arguments:
                 raise AnnealError(name, f"'{key}' is missing")
         check_objects(arguments.get("annealing_params"))
+        phases = arguments.get("phases")
+        for phase in phases if isinstance(phases, list) else ():
+            check_objects(phase.get("anneal") if isinstance(phase, Mapping) else None)
         made = callback(**arguments)
         if made.state_key in keys:
             raise AnnealError(f"{name}.name", "a second callback of this class needs a name of its own")

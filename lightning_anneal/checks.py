@@ -99,3 +99,23 @@ def choice(where: str, value: object, known: Collection[str]) -> str:
     if isinstance(value, str) and value.lower() in known:
         return value.lower()
     raise AnnealError(where, f"unknown {where.rsplit('.', 1)[-1]} {quote(value)}{suggestion(value, known)}")
+
+
+def several_names(where: str, value: object) -> tuple[str, ...]:
+    """Two names or more from a list, no two alike.
+
+    Example:
+        >>> several_names("losses", ["kl", "kl"])
+        Traceback (most recent call last):
+        ...
+        lightning_anneal.errors.AnnealError: losses: 'kl' is there twice
+    """
+    if not isinstance(value, list | tuple) or len(value) < 2:
+        raise AnnealError(where, f"must be a list of at least two names, got {quote(value)}")
+    for i, name in enumerate(value):
+        if not isinstance(name, str) or not name.strip():
+            raise AnnealError(f"{where}.{i}", f"must be a name, got {quote(name)}")
+        if name in value[:i]:
+            raise AnnealError(where, f"{quote(name)} is there twice")
+    # A text of numpy's, or an enum's, becomes a plain one.
+    return tuple(str.__str__(name) for name in value)

@@ -113,6 +113,8 @@ class Lengths:
         prefix: In front of the keys of a part of the rule.
         whole: What a length that was left out stands for; ``None`` for the run minus one, so that the last epoch
             (or step) trains at the end value.
+        stretch: Finds what a length that was left out stands for, where that takes looking up: it gets the key, and
+            raises an error where nobody knows.
     """
 
     where: str
@@ -122,10 +124,12 @@ class Lengths:
     asked: dict[str, float] = field(default_factory=dict)
     prefix: str = ""
     whole: float | None = None
+    stretch: Callable[[str], float] | None = None
 
     def within(self, key: str, whole: float | None) -> Lengths:
         """The lengths of a part of this rule: keys get a prefix, and ``whole`` replaces the run."""
-        return replace(self, prefix=f"{self.prefix}{key}.", whole=whole)
+        stretch = self.stretch if whole is None else None
+        return replace(self, prefix=f"{self.prefix}{key}.", whole=whole, stretch=stretch)
 
     def __call__(self, key: str, length: Length | None) -> float:
         """The number for a key, from what was found before or from the horizon.
@@ -144,6 +148,8 @@ class Lengths:
             self.asked[full] = length.amount
         elif length is None and self.whole is not None:
             self.asked[full] = self.whole
+        elif length is None and self.stretch is not None:
+            self.asked[full] = self.stretch(full)
         else:
             if kept not in self.found:
                 self.found[kept] = self._finite(full, self._find(full, length))

@@ -13,9 +13,11 @@ from typing import Any, cast
 
 from lightning_anneal.checks import choice, count, flag, number
 from lightning_anneal.clock import Interval
-from lightning_anneal.controllers.gate import GateRecipe
+from lightning_anneal.controllers.controller import Steer
 from lightning_anneal.errors import AnnealError, quote
 from lightning_anneal.follow import Follow, in_order
+from lightning_anneal.phase_settings import read_phases
+from lightning_anneal.phases import Plan
 from lightning_anneal.recipes import Ready
 from lightning_anneal.rules import Rule
 from lightning_anneal.schedule_settings import Settings, as_mapping, known_keys
@@ -64,6 +66,54 @@ def read_rules(params: object, where: str = "annealing_params") -> tuple[Rule, .
             interval: Interval = "step" if other is None else other.interval
             rules[name] = replace(rules[name], interval="epoch" if rules[name].sizes_batches else interval)
     return tuple(rules.values())
+
+
+def read_settings(params: object, phases: object) -> tuple[tuple[Rule, ...], Plan]:
+    """The rules of ``annealing_params`` and of ``phases``, and the plan of the latter.
+
+    Args:
+        params: As for `read_rules`; ``None`` for none.
+        phases: A list of phases; ``None`` for none.
+
+    Raises:
+        AnnealError: For the first thing that is wrong with them.
+
+    Example:
+        >>> rules, plan = read_settings(None, [{"name": "warm", "until": "10ep", "set": {"beta": 0}}, {"name": "main"}])
+        >>> rules[0].name, plan.names
+        ('beta', ['warm', 'main'])
+    """
+    rules = () if params is None else read_rules(params)
+    if phases is None:
+        return rules, Plan()
+    plan, moved = read_phases(_plain_phases(phases), [rule.name for rule in rules], _read_in_phase)
+    return (*rules, *moved), plan
+
+
+def _plain_phases(given: object) -> Any:
+    """A copy made of plain dicts and lists, but for the settings of parameters, in which code may give an object."""
+    given = _resolved(given)
+    if not isinstance(given, AnySequence) or isinstance(given, str | bytes):
+        return given
+    phases = [_resolved(phase) for phase in given]
+    for i, phase in enumerate(phases):
+        if isinstance(phase, Mapping):
+            anneals = {"anneal": _resolved(phase["anneal"])} if "anneal" in phase else {}
+            phases[i] = {**plain(f"phases.{i}", {k: v for k, v in phase.items() if k != "anneal"}), **anneals}
+    return phases
+
+
+def _read_in_phase(where: str, name: str, settings: object) -> Rule:
+    """A rule of a phase, whose values come from a schedule."""
+    try:
+        rule = _read_rule(name, settings)
+    except AnnealError as error:
+        raise AnnealError(f"{where}.{error.where}", error.what) from None
+    if isinstance(rule.source, Reaction | Steer | Follow):
+        strategy = as_mapping(name, settings)["strategy"]
+        what = f"{str(strategy).lower()} can't be in a phase, only a schedule; keep it in annealing_params"
+        raise AnnealError(f"{where}.{name}.strategy", what)
+    return rule
 
 
 def default_rules() -> tuple[Rule, ...]:
@@ -132,6 +182,19 @@ def as_hyperparameters(params: object) -> dict[str, Any]:
         return value if value is None or isinstance(value, bool | int | float | str | list) else quote(value)
 
     return {str(name): shown(_resolved(settings)) for name, settings in _resolved(params).items()}
+
+
+def phases_as_hyperparameters(phases: object) -> dict[str, Any]:
+    """The phases as a logger takes them, by name. Phases that have been read.
+
+    Example:
+        >>> phases_as_hyperparameters([{"name": "warm", "until": "10ep", "set": {"beta": 0.0}}, {"name": "main"}])
+        {'phases': {'warm': {'until': '10ep', 'set': {'beta': 0.0}}, 'main': {}}}
+    """
+    if phases is None:
+        return {}
+    by_name = {phase["name"]: {k: v for k, v in phase.items() if k != "name"} for phase in _plain_phases(phases)}
+    return {"phases": as_hyperparameters(by_name)}
 
 
 def read_file(path: str | Path) -> dict[str, Any]:
@@ -218,8 +281,6 @@ def _read_rule(name: object, given: object) -> Rule:
     if isinstance(source, Reaction) and (interval, frequency) != ("epoch", 1):
         key = "frequency" if interval == "epoch" else "interval"
         raise AnnealError(f"{name}.{key}", "a trigger acts when its event has come; leave it out")
-    if isinstance(source, GateRecipe) and frequency != 1:
-        raise AnnealError(f"{name}.frequency", "a gated clock moves on by one; leave it out")
     return Rule(
         name=name,
         source=source,

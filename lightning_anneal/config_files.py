@@ -56,9 +56,12 @@ def reason(error: Exception) -> str:
     if isinstance(error, yaml.MarkedYAMLError) and error.problem is not None:
         mark = error.problem_mark or error.context_mark
         place = "" if mark is None else f"line {mark.line + 1}, column {mark.column + 1}: "
-        # "expected a single document in the stream" goes on with "but found another document".
-        begins = f"{error.context} " if error.problem.startswith("but ") and error.context else ""
-        return f"{place}{begins}{' '.join(error.problem.split())}"[:120]
+        context, problem = error.context or "", error.problem
+        if problem.startswith("but "):  # another document was found, where "expected a single document in the stream"
+            problem = f"{context} {problem}"
+        elif problem == "second occurrence":  # of "found duplicate anchor; first occurrence"
+            problem = context.partition(";")[0]
+        return f"{place}{' '.join(problem.split())}"[:120]
     if isinstance(error, yaml.reader.ReaderError):
         return f"a control character, {error.character:#04x}, at character {error.position}"
     if isinstance(error, UnicodeDecodeError):
@@ -88,13 +91,12 @@ def _check_size(text: str) -> None:
         elif isinstance(event, yaml.AliasEvent):
             if any(own == anchor for own, _ in inside):
                 raise ValueError(f"'*{anchor}' stands for what it is in")
+            # What is not among them is a plain value, because no anchor is given twice.
             total += sizes.get(str(anchor), 1)
         elif isinstance(event, yaml.ScalarEvent):
             if not inside:
                 raise ValueError("it holds no mapping")
             total += 1
-            if anchor is not None:
-                sizes[anchor] = 1
         if total > _MOST_VALUES:
             raise ValueError(f"more than {_MOST_VALUES:,} keys and values, each alias counted as what it stands for")
         if len(inside) > _DEEPEST:

@@ -18,6 +18,8 @@ from lightning_anneal.follow import Follow
 from lightning_anneal.following import FollowingLine, Pending, Taken, build_following
 from lightning_anneal.horizons import follow, planned
 from lightning_anneal.lines import Line, build_lines
+from lightning_anneal.phases import Phase, Phased, Plan
+from lightning_anneal.phasing import PhasedLine, Phasing, build_phased, tried
 from lightning_anneal.reactions import ReactingLine, Reactions
 from lightning_anneal.rules import Rule
 from lightning_anneal.schedules import Schedule
@@ -28,6 +30,7 @@ from lightning_anneal.targets.path import parse_path
 from lightning_anneal.targets.resolve import Resolved, Roots, has_it, home_of, resolve
 from lightning_anneal.targets.target import Target
 from lightning_anneal.triggers.reaction import Reaction
+from lightning_anneal.triggers.signals import Reading
 
 AnyLine = Line | ReactingLine | SteeredLine | FollowingLine
 
@@ -37,13 +40,15 @@ class Engine:
 
     Args:
         rules: The rules.
+        plan: The phases that some of them belong to.
 
     Raises:
         AnnealError: For an ``eval_value`` on what no evaluation sees.
     """
 
-    def __init__(self, rules: Iterable[Rule]) -> None:
+    def __init__(self, rules: Iterable[Rule], plan: Plan | None = None) -> None:
         self.rules = tuple(rules)
+        self.plan = Plan() if plan is None else plan
         for rule in self.rules:
             home = home_of(rule, parse_path(rule.name, rule.path))
             if rule.eval_value is not None and home != "model":
@@ -57,7 +62,8 @@ class Engine:
         self.step_in_force = 0
         self.found: Found = {}
         self.run: dict[str, float | None] = {}
-        self.reactions = Reactions(self.rules)
+        self.phasing = Phasing(self.plan)
+        self.reactions = Reactions(self.rules, self.plan.watchers)
         self.steering = Steering(self.rules)
         self._resolved: dict[str, Resolved] = {}
         self._roots, self._partly = Roots(), False
@@ -104,7 +110,8 @@ class Engine:
         """
         found = dict(self.found)
         self.run = self.run or planned(horizon)
-        counted = replace(horizon, steps_per_epoch=lambda: self._steps_per_epoch(horizon))
+        counted = self._counted(horizon)
+        self.phasing.find_lengths(counted)
         for rule in self.rules:
             if rule.name not in self._resolved:
                 continue
@@ -116,16 +123,26 @@ class Engine:
                 starts = found[rule.name]["start"]
             else:
                 found[rule.name] = {"start": starts, "lengths": {}}
-            if not isinstance(rule.source, Reaction | Follow):
+            if isinstance(rule.source, Phased):
+                lengths = Lengths(rule.name, rule.interval, counted, dict(found[rule.name]["lengths"]))
+                for _ in tried(rule, lengths, float(starts[0]), self.phasing):
+                    pass
+                found[rule.name] = {"start": starts, "lengths": lengths.found}
+            elif not isinstance(rule.source, Reaction | Follow):
                 lengths = Lengths(rule.name, rule.interval, counted, dict(found[rule.name]["lengths"]))
                 rule.source.build(lengths, float(starts[0]) if rule.source.needs_start else None)
                 found[rule.name] = {"start": starts, "lengths": lengths.found}
         self.found = found
         return found
 
+    def _counted(self, horizon: Horizon) -> Horizon:
+        """The length of the run by the steps that an epoch had at first."""
+        return replace(horizon, steps_per_epoch=lambda: self._steps_per_epoch(horizon))
+
     def _steps_per_epoch(self, horizon: Horizon) -> float | None:
         """The steps of an epoch; where the batch size is annealed, with the one that it had at first."""
-        if not any(rule.sizes_batches for rule in self.rules):
+        # Phases look it up in the middle of a run, when they may have changed what a step is.
+        if not self.plan and not any(rule.sizes_batches for rule in self.rules):
             return horizon.steps_per_epoch()
         if self.run.get("steps_per_epoch") is None:
             self.run["steps_per_epoch"] = horizon.steps_per_epoch()
@@ -134,6 +151,7 @@ class Engine:
     def find_lengths_again(self, horizon: Horizon) -> None:
         """Find the lengths anew, for a run whose steps have become other ones."""
         self.run.pop("steps_per_epoch", None)
+        self.phasing.lengths = {}
         self.found = {name: {**entry, "lengths": {}} for name, entry in self.found.items()}
         self.find_starts(horizon)
         self.build(horizon)
@@ -144,7 +162,12 @@ class Engine:
         Raises:
             AnnealError: If it is another, and the policy is ``"error"``.
         """
-        self.found, self.run, told = follow(self.found, self.run, horizon, policy)
+        found = dict(self.found)
+        if self.phasing.lengths:
+            found["phases"] = {"lengths": self.phasing.lengths}
+        found, self.run, told = follow(found, self.run, horizon, policy)
+        self.phasing.lengths = found.pop("phases", {"lengths": {}})["lengths"]
+        self.found = found
         return told
 
     def build(self, horizon: Horizon) -> None:
@@ -163,6 +186,12 @@ class Engine:
         for told in self.steering.build(self._resolved, self.found, horizon):
             warnings.warn(told, stacklevel=2)
         self._lines += self.steering.moving
+        counted = self._counted(horizon)
+        self.phasing.find_lengths(counted)
+        for rule in self.rules:
+            if isinstance(rule.source, Phased) and rule.name in self._resolved and rule.name in self.found:
+                own = (self._resolved[rule.name], self.found[rule.name])
+                self._lines += build_phased(rule, *own, counted, self.phasing)
         self._followed, self._following = self._taken(), []
         if any(isinstance(rule.source, Follow) for rule in self.rules):
             every = (self.rules, self._resolved, self._roots, self._followed, self._pending())
@@ -226,6 +255,16 @@ class Engine:
         return next(((rule, found.targets[0]) for rule, found in sizes if found is not None and found.batch_size), None)
 
     @property
+    def batch_size_names(self) -> list[str]:
+        """The rules that the batch size of an epoch comes from: its own, and those that it follows."""
+        names = [rule.name for rule in self.rules if rule.sizes_batches]
+        others = {rule.name: rule.source.other for rule in self.rules if isinstance(rule.source, Follow)}
+        for name in names:
+            if (other := others.get(name)) in [rule.name for rule in self.rules]:
+                names.append(str(other))
+        return names
+
+    @property
     def rate_of_batch_size(self) -> str | None:
         """The learning rate that the batch size follows, if it does."""
         following = [line for line in self._following if line.batch_size and line.root.key == "lr"]
@@ -249,18 +288,15 @@ class Engine:
     @property
     def first_batch_size(self) -> int | None:
         """The batch size that the run began with, which its learning rates were chosen for."""
-        line = self._batch_size_line()
-        if line is None:
-            return None
-        if isinstance(line, FollowingLine):
-            return int(line.target.cast(self._to_come(line, 0, self._first_value)))
-        return int(line.target.cast(self._first_value(line)))
+        for line in self._batch_size_lines():
+            if isinstance(line, FollowingLine):
+                return int(line.target.cast(self._to_come(line, 0, self._first_value)))
+            return int(line.target.cast(self._first_value(line)))
+        return None
 
-    def batch_size_at(self, epoch: int) -> int | None:
-        """The batch size that is to be in force in an epoch, if it is annealed."""
-        line = self._batch_size_line()
-        if line is None:
-            return None
+    def batch_size_at(self, epoch: int) -> int:
+        """The batch size that is to be in force in an epoch; only for one that is annealed."""
+        [line] = self._batch_size_lines()
         if isinstance(line, FollowingLine):
             return int(line.target.cast(self._to_come(line, epoch, lambda other: self._value_at(other, epoch))))
         return int(line.target.cast(self._value_at(line, epoch)))
@@ -283,9 +319,10 @@ class Engine:
             values[each.target.slot.identity] = each.target.cast(value)
         return values[line.target.slot.identity]
 
-    def _batch_size_line(self) -> AnyLine | None:
+    def _batch_size_lines(self) -> list[AnyLine]:
+        """What drives the batch size; nothing if it is not annealed."""
         target = None if self.batch_size is None else self.batch_size[1]
-        return next((line for line in self._every_line() if line.target is target), None)
+        return [line for line in self._every_line() if line.target is target]
 
     @property
     def shadowed(self) -> list[str]:
@@ -303,8 +340,8 @@ class Engine:
 
     @property
     def lines(self) -> list[Line]:
-        """The targets that have a schedule, each under its own."""
-        return list(self._lines)
+        """The targets that have a schedule, each under its own; but for those whose values to come nobody knows."""
+        return [line for line in self._lines if line not in self.steering.moving]
 
     @property
     def schedules(self) -> dict[str, Schedule]:
@@ -317,9 +354,11 @@ class Engine:
         return [line.target.name for line in lines if line.rule.interval == interval]
 
     def warn_if_cut_short(self, horizon: Horizon) -> None:
-        """Say so where a length is longer than the run."""
+        """Say so where a length is longer than the run, and where the run is over before a phase begins."""
         for line in self._lines:
             line.warn_if_cut_short(horizon)
+        for told in self.phasing.beyond(self._counted(horizon)):
+            warnings.warn(told, stacklevel=2)
 
     # -- driving --------------------------------------------------------------------------------------------------
 
@@ -352,6 +391,68 @@ class Engine:
         """An epoch begins, and what has waited for it comes into force."""
         self.reactions.begin_epoch()
         self.steering.begin_epoch(epoch)
+
+    @property
+    def waiting(self) -> set[str]:
+        """The watchers of phases that aren't running."""
+        return set(self.plan.watchers) - ({self.phasing.running.watcher} if self.plan else set())
+
+    def poll(self, readings: Mapping[str, Reading]) -> list[str]:
+        """Let the triggers look that have a reading; of those that end a phase, that of the running one.
+
+        Returns:
+            What to warn of.
+        """
+        waiting = self.waiting
+        told = self.reactions.poll({name: reading for name, reading in readings.items() if name not in waiting})
+        for name in sorted(waiting.intersection(readings)):
+            told += self.reactions.keep_up(name, readings[name])
+        return told
+
+    def advance_phases(self, epoch: int, step: int, *, within: bool) -> bool:
+        """Go on to the next phase if the running one is over. Writes nothing.
+
+        Args:
+            epoch: The epoch.
+            step: The optimizer step that is about to begin.
+            within: Whether the epoch was running already.
+
+        Returns:
+            Whether another phase has begun.
+        """
+
+        def fired(phase: Phase) -> str:
+            return self.reactions.event(phase.watcher) if phase.trigger is not None else ""
+
+        began = False
+        for turn in self.phasing.advance(epoch, step, within=within, fired=fired) if self.plan else ():
+            began, phase = True, self.phasing.running
+            if phase.trigger is not None:
+                self.reactions.watch_anew(phase.watcher)
+            self.reactions.enter_phase(self.phasing.index)
+            self.on_change(Change(epoch, step, "phase", turn.old, turn.new, turn.why))
+        return began
+
+    def enter_phase(self, epoch: int, step: int, *, within: bool) -> None:
+        """Put in force what a phase that has just begun says.
+
+        Args:
+            epoch: The epoch.
+            step: The optimizer step that is about to begin.
+            within: Whether the epoch was running already; a batch size waits for the next one then.
+        """
+        self.epoch, self.step_in_force = epoch, step
+        if within:
+            self._apply("epoch", step, only=lambda line: not line.rule.sizes_batches)
+        # The others have their own turn.
+        self._apply("step", step, only=lambda line: isinstance(line, PhasedLine))
+        if self._following_steps:
+            self._follow(step)
+        by_step = [line for line in self._lines if line.rule.interval == "step"]
+        for line in by_step:
+            if isinstance(line, PhasedLine):
+                line.begin(step, first=False)
+        self._loop = StepLoop(by_step, self._tell, step - 1)
 
     def write_batch_size(self, *, tell: bool = True) -> bool:
         """Put the batch size of the epoch in force, before anything else; and say whether it is another one."""
@@ -442,7 +543,10 @@ class Engine:
 
     def _value_now(self, line: AnyLine) -> Value:
         """The value that is to be in force now."""
-        return self._value_at(line, self.epoch if line.rule.interval == "epoch" else self.step_in_force)
+        return self._value_at(line, self._now(line))
+
+    def _now(self, line: AnyLine) -> int:
+        return self.epoch if line.rule.interval == "epoch" else self.step_in_force
 
     def _value_at(self, line: AnyLine, t: int) -> Value:
         if isinstance(line, ReactingLine):
@@ -492,7 +596,9 @@ class Engine:
         """Where the run stands and what was found at its start, as plain values; no value that a rule gives."""
         answers = (self.reactions.plain(), self.steering.plain())
         followed = {name: taken.plain() for name, taken in self._taken().items()}
-        return State(self.epoch, self.step_in_force, self.found, self._places, *answers, self.run, followed).plain()
+        phases = self.phasing.plain() if self.plan else {}
+        place = (self.epoch, self.step_in_force, self.found, self._places)
+        return State(*place, *answers, self.run, followed, phases).plain()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over where a saved run stood. Writes nothing.
@@ -506,8 +612,12 @@ class Engine:
             self.steering.load_plain(saved.steered)
             self._followed = {k: Taken.of(f"checkpoint.{k}", saved.followed[k]) for k in saved.followed}
             self._following = []
+            begun = self.phasing.load_plain(saved.phases) if saved.phases and self.plan else []
         except DAMAGE as error:
             raise damaged(error) from None
+        self.phasing.check_names(begun)
+        # Also those that weren't in the phases before.
+        self.reactions.enter_phase(self.phasing.index)
         self.found = {**{k: v for k, v in self.found.items() if self.bound}, **saved.found}
         self.run = saved.run or self.run
         self.epoch, self.step_in_force = saved.epoch, saved.step

@@ -11,6 +11,7 @@ from lightning_anneal.clock import Horizon, Lengths
 from lightning_anneal.controllers.controller import Steer
 from lightning_anneal.errors import AnnealError
 from lightning_anneal.follow import Follow
+from lightning_anneal.phases import Phased
 from lightning_anneal.rules import Rule
 from lightning_anneal.schedules import Schedule
 from lightning_anneal.targets.optimizer import check_takes_tensor
@@ -19,8 +20,8 @@ from lightning_anneal.targets.resolve import Resolved
 from lightning_anneal.targets.target import Target
 from lightning_anneal.triggers.reaction import Reaction
 
-# How far ahead an int target's schedule is tried for fractions. Later ones are caught when they come.
-_TRIED = 100
+TRIED = 100
+"""How far ahead an int target's schedule is tried for fractions. Later ones are caught when they come."""
 
 
 @dataclass(eq=False)
@@ -84,14 +85,14 @@ def build_lines(rule: Rule, resolved: Resolved, found: dict[str, Any], horizon: 
         AnnealError: If a schedule can't be built, or gives what its target can't take.
     """
     lines: list[Line] = []
-    if isinstance(rule.source, Reaction | Steer | Follow):
+    if isinstance(rule.source, Reaction | Steer | Follow | Phased):
         return lines
     for target, start in zip(resolved.targets, found["start"], strict=False):
         lengths = Lengths(rule.name, rule.interval, horizon, dict(found["lengths"]))
         curve = rule.source.build(lengths, start if rule.source.needs_start else None)
         line = Line(rule, target, curve, lengths.asked)
         try:
-            _check(line, resolved)
+            check_line(line, resolved)
         except AnnealError as error:
             # A schedule made in code knows only its own name.
             raise error if error.where.startswith(rule.name) else AnnealError(target.name, str(error)) from None
@@ -99,11 +100,16 @@ def build_lines(rule: Rule, resolved: Resolved, found: dict[str, Any], horizon: 
     return lines
 
 
-def _check(line: Line, resolved: Resolved) -> None:
+def check_line(line: Line, resolved: Resolved) -> None:
+    """Refuse what a target can't take of a schedule.
+
+    Raises:
+        AnnealError: For the first thing that it can't.
+    """
     rule, target = line.rule, line.target
     if not target.whole:
         check_range(target.name, target.key, *line.curve.bounds)
-    for turn in range(_TRIED if target.whole and not rule.round else 1):
+    for turn in range(TRIED if target.whole and not rule.round else 1):
         target.cast(line.curve(turn * rule.frequency))
     check_options(rule, target, resolved)
 

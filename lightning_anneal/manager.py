@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from lightning_anneal.checks import Value, choice, number, positive
 from lightning_anneal.clock import Horizon
-from lightning_anneal.config import default_rules, read_file, read_rules
+from lightning_anneal.config import default_rules, read_file, read_settings
 from lightning_anneal.engine import Engine
 from lightning_anneal.errors import AnnealError, quote, suggestion
 from lightning_anneal.horizons import HORIZON_POLICIES
@@ -65,8 +65,9 @@ class AnnealingManager:
         steps_per_epoch: float | None = None,
         on_horizon_change: str = "keep",
     ) -> None:
-        params, owner = _annealing_params(config)
-        rules = default_rules() if params is None else read_rules(params)
+        params, phases, owner = _annealing_params(config)
+        rules, plan = read_settings(params, phases)
+        rules = default_rules() if params is None and phases is None else rules
         for rule in rules:
             if rule.as_tensor:
                 what = "is for a Lightning fit; put a 0-d tensor in that place yourself, and it is filled in place"
@@ -77,7 +78,7 @@ class AnnealingManager:
         self._horizon = Horizon(None if epochs is None else positive("epochs", epochs), None, lambda: per_epoch)
         self._policy = choice("on_horizon_change", on_horizon_change, HORIZON_POLICIES)
         self._next_epoch = 0
-        self._engine = Engine(rules)
+        self._engine = Engine(rules, plan)
         self._engine.find_targets(_roots({} if objects is None else objects, owner))
         self._engine.find_starts(self._horizon)
         self._engine.build(self._horizon)
@@ -88,6 +89,11 @@ class AnnealingManager:
     def values(self) -> dict[str, Value]:
         """The values now in force."""
         return self._engine.values
+
+    @property
+    def phase(self) -> str | None:
+        """The name of the running phase; ``None`` where there are no phases."""
+        return self._engine.phasing.running.name if self._engine.plan else None
 
     def step(
         self, epoch: int | None = None, metrics: Mapping[str, Any] | None = None, *, step: int | None = None
@@ -122,21 +128,27 @@ class AnnealingManager:
         epoch = None if epoch is None else _moment("epoch", epoch)
         step = None if step is None else _moment("step", step)
         engine = self._engine
-        stood = dict(engine.reactions.progress), dict(engine.steering.standing), engine.step_in_force
-        told = engine.reactions.poll(readings)
+        stood = dict(engine.reactions.progress), dict(engine.steering.standing)
+        place = engine.step_in_force, list(engine.phasing.began)
+        told = engine.poll(readings)
         for key, seen in means.items():
             told += self._feed(key, seen, epoch, step)
-        engine.step_in_force = engine.step_in_force if step is None else step
+        now = (engine.epoch if epoch is None else epoch, engine.step_in_force if step is None else step)
+        turned = engine.advance_phases(*now, within=epoch is None)
+        engine.step_in_force = now[1]
         try:
             if epoch is not None:
                 engine.begin_epoch(epoch)
                 engine.start_epoch(epoch, begins=True)
                 self._next_epoch = epoch + 1
-            else:
+            if turned:
+                engine.enter_phase(*now, within=epoch is None)
+            if epoch is None:
                 engine.apply_answers(step)
         except AnnealError:
             engine.reactions.load(stood[0])
-            engine.steering.standing, engine.step_in_force = stood[1:]
+            engine.steering.standing = stood[1]
+            engine.step_in_force, engine.phasing.began = place
             raise
         for warning in told:
             warnings.warn(warning, stacklevel=2)
@@ -165,7 +177,11 @@ class AnnealingManager:
 
     def state_dict(self) -> dict[str, Any]:
         """Where the run stands and what was found at its start, as plain values; no value that a rule gives."""
-        return self._engine.state_dict()
+        state = self._engine.state_dict()
+        if self._next_epoch != self._engine.epoch + 1:
+            # No epoch has begun, or none without a step of its own.
+            state["next_epoch"] = self._next_epoch
+        return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where a saved run stood: its values are put in force.
@@ -175,7 +191,7 @@ class AnnealingManager:
         """
         engine = self._engine
         engine.load_state_dict(state)
-        self._next_epoch = engine.epoch + 1
+        self._next_epoch = _moment("checkpoint.next_epoch", state.get("next_epoch", engine.epoch + 1))
         if told := engine.follow_horizon(self._horizon, self._policy):
             warnings.warn(told, stacklevel=2)
         engine.find_starts(self._horizon)
@@ -196,7 +212,7 @@ class AnnealingManager:
         """What the triggers of a loop of one's own see."""
         if not isinstance(metrics, Mapping):
             raise AnnealError("metrics", f"must be a mapping of names to numbers, got {quote(metrics)}")
-        reactions = self._engine.reactions.by_name
+        reactions = {n: r for n, r in self._engine.reactions.by_name.items() if r.watches != "phases"}
         monitors: list[str | None] = [reaction.monitor for reaction in reactions.values()]
         monitors += [name for key in self._engine.steering.rules for name in self._engine.steering.monitors(key)]
         for key in metrics:
@@ -222,18 +238,23 @@ def _moment(where: str, value: object) -> int:
     return int(moment)
 
 
-def _annealing_params(config: Any) -> tuple[Any, Any]:
-    """The parameters' settings, and the object that paths start from by default."""
+def _annealing_params(config: Any) -> tuple[Any, Any, Any]:
+    """The parameters' settings, the phases, and the object that paths start from by default."""
     if isinstance(config, str | Path):
         config = read_file(config)
-    if not isinstance(config, Mapping):
-        if not hasattr(config, "annealing_params"):
-            what = f"{type(config).__name__} has no annealing_params; give an object or a mapping that has"
-            raise AnnealError("config", what)
-        return config.annealing_params, config
-    if "annealing_params" in config:
-        return config["annealing_params"], config
-    return config, None
+    if isinstance(config, Mapping):
+        # A parameter may be called so, too; its settings are no list.
+        phases = config.get("phases")
+        phases = phases if isinstance(phases, Sequence) else None
+        if "annealing_params" in config or phases is not None:
+            return config.get("annealing_params"), phases, config
+        return config, None, None
+    phases = getattr(config, "phases", None)
+    phases = phases if isinstance(phases, Sequence) else None
+    if not hasattr(config, "annealing_params") and phases is None:
+        what = f"{type(config).__name__} has no annealing_params; give an object or a mapping that has"
+        raise AnnealError("config", what)
+    return getattr(config, "annealing_params", None), phases, config
 
 
 def _roots(objects: Mapping[str, Any], owner: Any) -> Roots:

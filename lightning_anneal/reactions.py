@@ -50,10 +50,12 @@ class Reactions:
 
     Args:
         rules: The rules; those with a schedule are left out.
+        watchers: By name: triggers that no value follows from.
     """
 
-    def __init__(self, rules: Iterable[Rule]) -> None:
+    def __init__(self, rules: Iterable[Rule], watchers: Mapping[str, Reaction] | None = None) -> None:
         self.by_name = {rule.name: rule.source for rule in rules if isinstance(rule.source, Reaction)}
+        self.by_name |= watchers or {}
         self.progress = {name: Progress() for name in self.by_name}
         self.lines: list[ReactingLine] = []
         self._why: dict[str, str] = {}
@@ -114,6 +116,35 @@ class Reactions:
         """Whether one more firing of a rule would change a value."""
         firings = self.progress[name].firings
         return any(_has_next(line, firings) for line in self.lines if line.rule.name == name)
+
+    def event(self, name: str) -> str:
+        """What a watcher has seen that it waits for; empty before."""
+        return self._why.get(name, self.by_name[name].source) if self.progress[name].firings else ""
+
+    def keep_up(self, name: str, reading: Reading) -> list[str]:
+        """Let a watcher that waits for its turn see what stands, so that it knows what has been before.
+
+        Returns:
+            What to warn of.
+        """
+        before = self.progress[name]
+        if reading.absent:
+            self.progress[name] = replace(before, missed=before.missed + 1)
+            return [] if before.missed else [f"{name}.monitor: {reading.note}"]
+        if self.by_name[name].watches != "metric":
+            self.progress[name] = replace(self.by_name[name].after(before, reading), firings=0)
+        return []
+
+    def watch_anew(self, name: str) -> None:
+        """Let a watcher begin: what has been before is no event, but a metric may have passed its threshold already."""
+        self.progress[name] = Progress(seen=self.progress[name].seen)
+        self._why.pop(name, None)
+
+    def enter_phase(self, index: int) -> None:
+        """Let the values that phases set be those of another phase."""
+        for name, reaction in self.by_name.items():
+            if reaction.watches == "phases":
+                self.progress[name] = replace(self.progress[name], firings=index)
 
     def note_stop(self, name: str, count: int) -> None:
         """Keep in mind the count that a stop was asked for at and taken back, until the next poll."""

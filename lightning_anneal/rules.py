@@ -8,6 +8,7 @@ from typing import Any
 from lightning_anneal.clock import Interval
 from lightning_anneal.controllers.controller import Steer
 from lightning_anneal.follow import Follow
+from lightning_anneal.phases import Phased
 from lightning_anneal.recipes import Recipe
 from lightning_anneal.triggers.reaction import Reaction
 
@@ -19,7 +20,8 @@ class Rule:
     Args:
         name: The parameter's name, as in configs, logs and checkpoints.
         source: Where the values come from: a recipe, which builds a schedule when the run is known, a reaction to
-            events, what a config says of a controller, which steers by metrics, or another parameter to follow.
+            events, what a config says of a controller, which steers by metrics, another parameter to follow,
+            or what the phases of a run say.
         path: Where the value goes, a dotted path from `object`.
         object: The object the path starts from, or the name of one (``"model"``, ``"optimizer"``, ``"datamodule"``,
             ``"trainer"``); ``None`` for the default one.
@@ -34,7 +36,7 @@ class Rule:
     """
 
     name: str
-    source: Recipe | Reaction | Steer | Follow
+    source: Recipe | Reaction | Steer | Follow | Phased
     path: str
     object: Any = None
     interval: Interval = "epoch"

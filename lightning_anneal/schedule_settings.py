@@ -108,8 +108,10 @@ def _length(where: str, settings: Settings, key: str) -> Length | None:
     return None if settings.get(key) is None else Length.parse(f"{where}.{key}", settings[key])
 
 
-def _ramp(cls: Callable[..., Schedule], **extra: float | None) -> Strategy:
-    """A ramp strategy; `extra` are the keys only it has, with their defaults (``None``: required)."""
+def _ramp(cls: Callable[..., Schedule], *, end: float | None = None, **extra: float | None) -> Strategy:
+    """A ramp strategy; `extra` are the keys only it has, with their defaults (``None``: required), `end` that of the
+    end value.
+    """
 
     def read(where: str, settings: Settings) -> Recipe:
         start = settings.get("start_value")
@@ -118,7 +120,7 @@ def _ramp(cls: Callable[..., Schedule], **extra: float | None) -> Strategy:
         recipe = RampRecipe(
             cls,
             start,
-            number(f"{where}.end_value", settings["end_value"]),
+            number(f"{where}.end_value", end if settings.get("end_value") is None else settings["end_value"]),
             _length(where, settings, "total_steps"),
             {k: positive(f"{where}.{k}", v) for k, v in given.items()},
         )
@@ -127,8 +129,8 @@ def _ramp(cls: Callable[..., Schedule], **extra: float | None) -> Strategy:
             recipe.build(Lengths(where, "epoch", ANY_RUN), None)
         return recipe
 
-    required = ("end_value", *(k for k, default in extra.items() if default is None))
-    return Strategy(read, (*_RAMP, *extra), required)
+    defaults = {"end_value": end, **extra}
+    return Strategy(read, (*_RAMP, *extra), tuple(key for key, default in defaults.items() if default is None))
 
 
 def _read_constant(where: str, settings: Settings) -> Recipe:
@@ -192,7 +194,8 @@ SCHEDULE_STRATEGIES = {
     "saturating": _ramp(Saturating, rate=5.0),
     "polynomial": _ramp(Polynomial, power=None),
     "sigmoid": _ramp(Sigmoid, steepness=12.0),
-    "competence": _ramp(Competence, power=2.0),
+    # To all of the data, as in the paper.
+    "competence": _ramp(Competence, end=1.0, power=2.0),
     "constant": Strategy(_read_constant, ("value",), ("value",)),
     "scheduled": Strategy(_read_milestones, ("schedule",), ("schedule",)),
     "milestones": Strategy(_read_milestones, ("schedule",), ("schedule",)),

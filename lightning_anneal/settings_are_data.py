@@ -10,7 +10,7 @@ from typing import Any
 from lightning_anneal.errors import AnnealError
 
 _PACKAGE = "lightning_anneal."
-_OF_CALLBACKS = ("annealing_params", "beta_scheduler_params")
+_OF_CALLBACKS = ("annealing_params", "phases", "beta_scheduler_params")
 """What a class of the user's own that derives from one of this package takes, too."""
 _OF_OPTIM = ("optimizer_kwargs", "scheduler_kwargs", "scheduler_configs", "lr_parameter_groups")
 _TYPE = "OptimConfig"

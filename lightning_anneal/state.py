@@ -62,6 +62,7 @@ class State:
         steered: How far each controller has come, as plain values.
         run: The length of the run, by ``max_epochs`` and ``max_steps``, that lengths in per cent were found with.
         followed: By target that follows another one: what it went by at its last turn, as plain values.
+        phases: Where the phases began, as plain values.
     """
 
     epoch: int
@@ -72,6 +73,7 @@ class State:
     steered: dict[str, Any] = field(default_factory=dict)
     run: dict[str, float | None] = field(default_factory=dict)
     followed: dict[str, Any] = field(default_factory=dict)
+    phases: dict[str, Any] = field(default_factory=dict)
 
     def plain(self) -> dict[str, Any]:
         """As plain values, independent of what the run goes on to change."""
@@ -91,6 +93,8 @@ class State:
             state["steered"] = self.steered
         if self.followed:
             state["followed"] = self.followed
+        if self.phases:
+            state["phases"] = self.phases
         return state
 
 
@@ -113,8 +117,9 @@ def read_state(state: object, places: Mapping[str, Place]) -> State:
         run = {str(k): None if v is None else number(f"checkpoint.{k}", v) for k, v in state.get("run", {}).items()}
         epoch, step = (count(f"checkpoint.{key}", state[key], least=0) for key in ("epoch", "step"))
         # Version 1 had no triggers.
-        triggers, steered, followed = (dict(state.get(key, {})) for key in ("triggers", "steered", "followed"))
-        saved = State(epoch, step, found, places, triggers, steered, run, followed)
+        parts = ("triggers", "steered", "followed", "phases")
+        triggers, steered, followed, phases = (dict(state.get(key, {})) for key in parts)
+        saved = State(epoch, step, found, places, triggers, steered, run, followed, phases)
     except DAMAGE as error:
         raise damaged(error) from None
     added, dropped = [n for n in places if n not in found], [n for n in found if n not in places]

@@ -10,6 +10,7 @@ from typing import Any
 from lightning_anneal.checks import Value, count, number
 from lightning_anneal.clock import Horizon, Lengths
 from lightning_anneal.controllers.controller import Controller, Memory, Steer
+from lightning_anneal.controllers.gate import Gate
 from lightning_anneal.errors import AnnealError, quote, suggestion
 from lightning_anneal.lines import Line, check_options
 from lightning_anneal.rules import Rule
@@ -142,23 +143,33 @@ class Steering:
             here = [rule for rule in rules if rule.name in resolved and rule.name in found]
             if not here:
                 continue
-            self.controllers[key] = controller = _build(here[0], found[here[0].name], horizon)
-            told += self._begin(key, controller)
+            controller = _build(here[0], found[here[0].name], horizon)
+            told += self.begin(key, controller)
             for rule in here:
                 output = rule.source.output if isinstance(rule.source, Steer) else ""
                 places = resolved[rule.name]
                 for target in places.targets:
                     _check(rule, target, controller, places)
                     if self.source(key).polled:
-                        self.moving.append(Line(rule, target, Course(self, key, controller)))
+                        # Its turns are those of the gate's own clock.
+                        always = replace(rule, frequency=1)
+                        self.moving.append(Line(always, target, Course(self, key, controller)))
                     else:
                         self.lines.append(SteeredLine(rule, target, key, output, places.batch_size))
         return told
 
-    def _begin(self, key: str, controller: Controller) -> list[str]:
-        """A controller that remembers nothing yet begins, and so does one that remembers another kind's things."""
+    def begin(self, key: str, controller: Controller) -> list[str]:
+        """A controller that remembers nothing yet begins, and so does one that remembers another kind's things.
+
+        Returns:
+            What to warn of.
+        """
+        self.controllers[key] = controller
         kind, memory, before = type(controller).__name__, controller.begin(), self.standing.get(key)
-        if before is not None and before.kind == kind and set(before.memory) == set(memory):
+        kind = f"{kind} of {', '.join(self.monitors(key))}"
+        if before is not None and before.kind == kind:
+            if missing := sorted(set(memory) - set(before.memory)):
+                raise AnnealError("checkpoint", f"the annealing state is damaged ({key} has no {quote(missing[0])})")
             return []
         self.standing[key] = Standing(kind, memory)
         if before is None:
@@ -255,8 +266,11 @@ class Steering:
     def worth_telling(self, line: SteeredLine, old: Value, new: Value) -> bool:
         """Whether a change is told of: by epoch each one; by step the first, and where a bound is reached or left."""
         bounds = self.controllers[line.key].bounds
-        by_epoch, first = line.rule.interval == "epoch", self.standing[line.key].updates <= 1
-        return by_epoch or first or old in bounds or new in bounds
+        leaves_start = old == line.target.rounded(line.target.cast(self.first_value(line)))
+        return line.rule.interval == "epoch" or leaves_start or old in bounds or new in bounds or not self._begun(line)
+
+    def _begun(self, line: SteeredLine) -> bool:
+        return self.standing[line.key].updates > 0
 
     @property
     def shown(self) -> dict[str, dict[str, float]]:
@@ -296,7 +310,23 @@ def _build(rule: Rule, found: Mapping[str, Any], horizon: Horizon) -> Controller
         values = ", ".join(f"{float(value):g}" for value in starts)
         what = f"one value steers them all, and they begin at different ones ({values}); give it"
         raise AnnealError(f"{rule.name}.{rule.source.start_key}", what)
-    return rule.source.build(Lengths(rule.name, rule.interval, horizon, dict(found["lengths"])), start)
+    return build_controller(rule, Lengths(rule.name, rule.interval, horizon, dict(found["lengths"])), start)
+
+
+def build_controller(rule: Rule, lengths: Lengths, start: float | None) -> Controller:
+    """The controller of a rule.
+
+    Args:
+        rule: The rule.
+        lengths: Turns lengths into numbers and keeps them.
+        start: The value found in the target, if that is part of it.
+
+    Raises:
+        AnnealError: For a value out of range, or a length that can't be known.
+    """
+    assert isinstance(rule.source, Steer)
+    controller = rule.source.build(lengths, start)
+    return replace(controller, every=rule.frequency) if isinstance(controller, Gate) else controller
 
 
 def _check(rule: Rule, target: Target, controller: Controller, resolved: Resolved) -> None:

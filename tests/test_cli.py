@@ -209,7 +209,8 @@ def test_a_mistake_that_a_constructor_finds_is_one_last_line(
     # Lightning's parser takes a model or None, and tells what neither was as a text of many lines.
     path = tmp_path / "config.yaml"
     data = {"class_path": "tests.tiny.Data"}
-    path.write_text(yaml.safe_dump({"model": {"class_path": "tests.test_cli.Misbuilt"}, "data": data}))
+    model = {"class_path": "tests.test_cli.Misbuilt"}
+    path.write_text(yaml.safe_dump({"seed_everything": 1, "model": model, "data": data}))
     assert main(["fit", "--config", str(path), "--trainer.accelerator=cpu", "--trainer.logger=false"]) == 2
     assert capsys.readouterr().err.splitlines()[-1] == "error: linear.max_beta: missing"
 

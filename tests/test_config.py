@@ -37,6 +37,9 @@ def values(settings: dict[str, Any], times: list[int], start: float = 2.0) -> li
         ({"strategy": "saturating", "start_value": 0, "end_value": 1, "total_steps": 4}, [2, 4], [0.924142, 1.0]),
         ({"strategy": "polynomial", "start_value": 0, "end_value": 16, "total_steps": 4, "power": 2}, [1, 3], [1.0, 9.0]),
         ({"strategy": "sigmoid", "start_value": 0, "end_value": 1, "total_steps": 4}, [2, 4], [0.5, 1.0]),
+        # From 7 to 17 by squares, and to 1 where no end is given.
+        ({"strategy": "competence", "start_value": 7, "end_value": 17, "total_steps": 4}, [0, 2, 4], [7.0, 13.0, 17.0]),
+        ({"strategy": "competence", "start_value": 0, "total_steps": 4, "power": 1}, [1, 4], [0.25, 1.0]),
         ({"strategy": "constant", "value": 7}, [0, 5], [7.0, 7.0]),
         ({"strategy": "SCHEDULED", "schedule": {"3": 1, 5: "0.5"}}, [0, 2, 3, 5, 9], [2.0, 2.0, 1.0, 0.5, 0.5]),
         ({"strategy": "milestones", "schedule": {0: 1, "50%": 3}}, [0, 10, 11], [1.0, 1.0, 3.0]),
@@ -136,7 +139,7 @@ def test_plain_copies() -> None:
 
 
 LINEAR = {"strategy": "linear", "end_value": 1}
-STRATEGIES = "constant, constant_pace, cosine, cyclical, exponential, linear, milestones, polynomial, saturating, "
+STRATEGIES = "competence, constant, constant_pace, constraint, cosine, cyclical, exponential, follow, gated, linear, milestones, ..."
 
 
 def deep() -> dict[str, Any]:
@@ -150,8 +153,8 @@ def deep() -> dict[str, Any]:
     ("settings", "message"),
     [
         ({"strategy": "cosin", "end_value": 1}, "x.strategy: unknown strategy 'cosin'; did you mean 'cosine'?"),
-        ({"strategy": 3}, f"x.strategy: unknown strategy 3; known: {STRATEGIES}scheduled, ..."),
-        ({}, f"x.strategy: missing; known: {STRATEGIES}scheduled, ..."),
+        ({"strategy": 3}, f"x.strategy: unknown strategy 3; known: {STRATEGIES}"),
+        ({}, f"x.strategy: missing; known: {STRATEGIES}"),
         ({**LINEAR, "end_vlue": 1}, "x: unknown key 'end_vlue'; did you mean 'end_value'?"),
         ({**LINEAR, "trigger_sorce": 1}, "x: unknown key 'trigger_sorce'; known: as_tensor, attr_name, end_value, eval_value, "
          "frequency, interval, object, round, scale_lr, scheduler_configs, ..."),
@@ -179,6 +182,9 @@ def deep() -> dict[str, Any]:
          "x.start_value: a geometric curve can't start at 0; take Saturating"),
         ({"strategy": "polynomial", "end_value": 1}, "x.power: missing; polynomial needs it"),
         ({"strategy": "sigmoid", "end_value": 1, "steepness": -1}, "x.steepness: must be positive, got -1"),
+        ({"strategy": "competence", "start_value": -1}, "x.start_value: must not be negative, got -1.0"),
+        ({"strategy": "competence", "end_value": "x"}, "x.end_value: must be a number, got 'x'"),
+        ({"strategy": "competence", "power": 0}, "x.power: must be positive, got 0"),
         ({"strategy": "scheduled", "schedule": {}}, "x.schedule: must have at least one milestone such as {0: 1.0}"),
         ({"strategy": "scheduled", "schedule": [1]}, "x.schedule: must be a mapping, got [1]"),
         ({"strategy": "scheduled", "schedule": {"a": 1}},

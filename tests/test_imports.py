@@ -24,6 +24,7 @@ HEAVY = ("torch", "lightning", "omegaconf", "matplotlib", "numpy")
         "import lightning_anneal.schedules",
         "from lightning_anneal.config import read_rules; read_rules({'b': {'strategy': 'linear', 'end_value': 1}})",
         "from lightning_anneal import AnnealError",
+        "from lightning_anneal.controllers.balancing_settings import read_balancing",
     ],
 )
 def test_schedules_and_config_load_nothing_heavy(code: str) -> None:
@@ -58,13 +59,18 @@ LAYERS = {
     "schedule_settings": {"errors", "checks", "clock", "schedules", "recipes"},
     "controllers": {"errors", "checks", "clock", "schedules", "recipes", "schedule_settings", "triggers"},
     "follow": {"errors", "checks"},
-    "rules": {"clock", "controllers", "follow", "recipes", "triggers"},
+    "phases": {"checks", "clock", "recipes", "triggers"},
+    "rules": {"clock", "controllers", "follow", "phases", "recipes", "triggers"},
+    "phase_settings": {
+        *("errors", "checks", "clock", "phases", "recipes", "rules", "schedule_settings", "triggers"),
+    },
     "strategies": {"controllers", "follow", "recipes", "schedule_settings", "triggers"},
     "config_files": {"errors"},
     "config": {
         *("errors", "checks", "clock", "config_files", "schedules", "recipes", "rules", "strategies", "triggers"),
-        *("controllers", "follow", "schedule_settings"),
+        *("controllers", "follow", "phase_settings", "phases", "schedule_settings"),
     },
+    "balance_rules": {"checks", "clock", "config", "controllers", "errors", "recipes", "rules", "schedules"},
     "beta_rules": {"errors", "checks", "config", "recipes", "rules", "schedules"},
     "lightnings": set(),
     "run_length": {"clock", "lightnings"},
@@ -75,19 +81,23 @@ LAYERS = {
     "overrides": {"errors"},
     "terminal": set(),
     "settings_are_data": {"errors"},
-    "preview": {
-        *("errors", "checks", "clock", "config", "rules", "schedules", "triggers", "beta_rules", "drawing", "optim"),
-        *("config_files", "overrides", "terminal", ""),
-    },
     "targets": {"errors", "checks", "rules", "triggers"},
     "changes": {"checks"},
     "audit": {"changes", "checks"},
     "state": {"errors", "checks", "triggers"},
-    "lines": {"errors", "clock", "controllers", "follow", "schedules", "rules", "targets", "triggers"},
+    "lines": {"errors", "clock", "controllers", "follow", "phases", "schedules", "rules", "targets", "triggers"},
     "horizons": {"clock", "errors", "state"},
     "reactions": {"checks", "errors", "lines", "rules", "targets", "triggers"},
     "steering": {"checks", "clock", "controllers", "errors", "lines", "rules", "schedules", "targets"},
+    "phasing": {
+        *("checks", "clock", "errors", "lines", "phases", "recipes", "rules", "schedules", "targets"),
+    },
     "following": {"checks", "clock", "controllers", "errors", "follow", "lines", "rules", "targets", "triggers"},
+    "preview": {
+        *("errors", "checks", "clock", "config", "rules", "schedules", "triggers", "beta_rules", "drawing", "optim"),
+        *("config_files", "controllers", "follow", "overrides", "steering", "terminal", ""),
+        *("balance_rules", "phases", "phasing"),
+    },
     "stepping": {"lines"},
     "engine": {
         *(
@@ -103,16 +113,29 @@ LAYERS = {
             "state",
             "stepping",
         ),
-        *("targets", "triggers", "follow", "following", "steering"),
+        *("targets", "triggers", "follow", "following", "phases", "phasing", "steering"),
     },
-    "manager": {"errors", "checks", "clock", "config", "engine", "horizons", "steering", "targets", "triggers"},
+    "manager": {
+        *("errors", "checks", "clock", "config", "engine", "horizons", "steering", "targets", "triggers"),
+    },
+    "uncertainty": {"errors", "checks"},
     "sync": {"errors"},
     "report": {"checks", "lightnings"},
     "tensorboard": {"drawing", "lightnings"},
     "callbacks": {
         *("errors", "checks", "clock", "config", "recipes", "rules", "schedules", "targets", "triggers"),
         *("audit", "changes", "engine", "horizons", "reactions", "state", "sync", "report", "run_length", "optim"),
-        *("beta_rules", "drawing", "lightnings", "lines", "preview", "steering", "tensorboard"),
+        *(
+            "balance_rules",
+            "beta_rules",
+            "drawing",
+            "lightnings",
+            "lines",
+            "phases",
+            "preview",
+            "steering",
+            "tensorboard",
+        ),
     },
     "callback_configs": {"config", "errors", ""},
     "lightning_cli": {
@@ -132,7 +155,8 @@ LAYERS = {
             "engine",
             "optim",
         ),
-        *("lightning_cli", "preview", "terminal"),
+        *("controllers", "follow", "lightning_cli", "preview", "terminal"),
+        *("balance_rules", "phases", "phasing"),
     },
     "history": {"errors", "audit", "changes", "drawing", "preview", "terminal"},
     "search": {
@@ -148,7 +172,7 @@ LAYERS = {
         "terminal",
     },
     "cli": {"checking", "errors", "history", "lightning_cli", "preview", "search", "terminal"},
-    "__init__": {"errors", "schedules", "manager", "callbacks", "optim", "search", "to_config"},
+    "__init__": {"errors", "schedules", "manager", "callbacks", "optim", "search", "to_config", "uncertainty"},
 }
 
 

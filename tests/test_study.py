@@ -14,12 +14,13 @@ import torch
 import yaml
 from torch import nn
 
-from examples import active_units, study, study_report
+from examples import active_units, study, study_report, study_runs
 from examples.active_units import ActiveUnits
 from examples.digits_elbo import SampledDigitsVAE
 from examples.digits_vae import DigitsVAE
-from examples.study import SCHEDULES, TASKS, publish, report, settings_of, train
+from examples.study import SCHEDULES, TASKS, report, settings_of, train
 from examples.study_report import betas, draw, put_between, table
+from examples.study_runs import publish
 from examples.text_data import BOS, EOS, PAD, UNK
 from examples.text_vae import TextVAE
 
@@ -28,7 +29,7 @@ A, B = 4, 5
 SENTENCE = torch.tensor([[BOS, A, B, A, EOS]])
 
 
-@pytest.mark.parametrize(("module", "examples"), [(active_units, 4), (study_report, 5), (study, 0)])
+@pytest.mark.parametrize(("module", "examples"), [(active_units, 4), (study_report, 6), (study, 0), (study_runs, 0)])
 def test_the_examples_in_the_docstrings_run(module: Any, examples: int) -> None:
     assert tuple(doctest.testmod(module)) == (0, examples)
 
@@ -231,7 +232,7 @@ def test_only_what_stands_between_the_markers_changes(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "study_text_vae.png").write_bytes(b"a picture")
     (folder / "study_text_vae.md").write_text("| new |\n")
-    publish("text", folder, tmp_path)
+    publish("study_text_vae", folder, "README.md", "study:text", tmp_path)
     assert readme.read_text() == "Before\n<!-- study:text -->\n| new |\n<!-- /study:text -->\nafter\n"
     assert (tmp_path / "docs" / "images" / "study_text_vae.png").read_bytes() == b"a picture"
 
@@ -279,7 +280,7 @@ def test_the_command_trains_reports_and_publishes(tmp_path: Path, monkeypatch: p
         return {"constant": [[metrics(8, 1), metrics(6.0, 2.0)]]}
 
     monkeypatch.setattr(study, "train", training)
-    monkeypatch.setattr(study, "publish", lambda name, folder: published.append(name))
+    monkeypatch.setattr(study, "publish", lambda name, folder, page, marker: published.append((name, page, marker)))
     (tmp_path / "digits").mkdir()
     arguments = ["--folder", str(tmp_path), "--workers", "1"]
     study.main([*arguments, "--tasks", "digits"])
@@ -287,4 +288,7 @@ def test_the_command_trains_reports_and_publishes(tmp_path: Path, monkeypatch: p
     assert "| constant | 6.00 ± 0.00 | 4.00 ± 0.00 | 2.00 ± 0.00 |" in (tmp_path / "study_digits_vae.md").read_text()
     study.main([*arguments, "--fresh", "--publish"])
     assert trained[1:] == [("sentence", False, 1), ("image", False, 1)]
-    assert published == ["text", "digits"]
+    assert published == [
+        ("study_text_vae", "README.md", "study:text"),
+        ("study_digits_vae", "README.md", "study:digits"),
+    ]

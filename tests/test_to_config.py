@@ -8,6 +8,7 @@ import pytest
 
 from lightning_anneal import (
     AnnealError,
+    Competence,
     Constant,
     Cosine,
     CosineBetaScheduler,
@@ -34,6 +35,7 @@ class Mine(Linear):
         (Polynomial(0, 1, 3, 2), {"strategy": "polynomial", "start_value": 0.0, "end_value": 1.0, "total_steps": 3.0, "power": 2.0}),
         (Saturating(0, 1, 3), {"strategy": "saturating", "start_value": 0.0, "end_value": 1.0, "total_steps": 3.0, "rate": 5.0}),
         (Sigmoid(1, 0, 3), {"strategy": "sigmoid", "start_value": 1.0, "end_value": 0.0, "total_steps": 3.0, "steepness": 12.0}),
+        (Competence(0, 2, 3), {"strategy": "competence", "start_value": 0.0, "end_value": 2.0, "total_steps": 3.0, "power": 2.0}),
         (Cyclical(4, 0, 1), {"strategy": "cyclical", "cycle_length": 4.0, "min_value": 0.0, "max_value": 1.0, "wave_type": "cosine"}),
         (Milestones({3: 1}), {"strategy": "milestones", "schedule": {3.0: 1.0}}),
         (Milestones({3: 1}, initial=2), {"strategy": "milestones", "schedule": {0.0: 2.0, 3.0: 1.0}}),

@@ -26,28 +26,25 @@ from lightning_anneal import report
 from lightning_anneal.audit import Audit
 from lightning_anneal.callbacks.introduce import log_plan, log_settings
 from lightning_anneal.callbacks.loaders import begin_with_batch_size, scale_rates, scaled_names, start_epoch
-from lightning_anneal.callbacks.measures import Measures
 from lightning_anneal.callbacks.optimizer_watch import OptimizerWatchCallback
-from lightning_anneal.callbacks.poll import Poll
 from lightning_anneal.callbacks.pruning import prune_unused_hooks
 from lightning_anneal.callbacks.recompiles import RecompileWatch
 from lightning_anneal.callbacks.run import roots_of, swapped_buffers
 from lightning_anneal.callbacks.start import bind
 from lightning_anneal.callbacks.steps import StepCount
 from lightning_anneal.callbacks.stops import StopTaker
+from lightning_anneal.callbacks.watch import Watch
 from lightning_anneal.changes import Change, say
 from lightning_anneal.checks import Value, choice, count
 from lightning_anneal.engine import Engine
 from lightning_anneal.errors import AnnealError, quote, suggestion
 from lightning_anneal.horizons import HORIZON_POLICIES
 from lightning_anneal.lightnings import Callback, EarlyStopping, LearningRateMonitor, LightningModule, Trainer
+from lightning_anneal.phases import Plan
 from lightning_anneal.rules import Rule
 from lightning_anneal.run_length import horizon_of
-from lightning_anneal.steering import Means
-from lightning_anneal.sync import agree
 from lightning_anneal.targets.path import parse_path
 from lightning_anneal.targets.resolve import home_of
-from lightning_anneal.triggers.signals import Reading
 
 if TYPE_CHECKING:
     from lightning_anneal.preview.planned import Preview
@@ -61,6 +58,7 @@ class RuleCallback(Callback):
         name: Tells two callbacks of one class apart, in checkpoints and errors.
         prog_bar: Parameters that stand in the progress bar.
         on_horizon_change: What becomes of lengths in per cent when a run is resumed with another length.
+        plan: The phases that some of the rules belong to.
     """
 
     prune_hooks = True
@@ -70,11 +68,15 @@ class RuleCallback(Callback):
     """Whether TensorBoard gets a picture of the schedules and a layout of charts; set it to False on a subclass."""
 
     def __init__(
-        self, rules: Iterable[Rule], name: str | None, prog_bar: Sequence[str], on_horizon_change: str = "keep"
+        self,
+        rules: Iterable[Rule],
+        name: str | None,
+        prog_bar: Sequence[str],
+        on_horizon_change: str = "keep",
+        plan: Plan | None = None,
     ) -> None:
-        self._engine = Engine(rules)
-        self._poll = Poll(self._engine.rules)
-        self._measures = Measures(self._engine.steering)
+        self._engine = Engine(rules, plan)
+        self._watch = Watch(self._engine)
         self._stops = StopTaker()
         self._recompiles = RecompileWatch(rank_zero_warn)
         self._audit = Audit()
@@ -86,22 +88,22 @@ class RuleCallback(Callback):
         self._prog_bar = _names("prog_bar", prog_bar, [rule.name for rule in self._engine.rules])
         self._forget()
         if self.prune_hooks:
-            prune_unused_hooks(self, () if self._measures else (RuleCallback.on_train_batch_end,))
+            prune_unused_hooks(self, () if self._watch.measures else (RuleCallback.on_train_batch_end,))
 
     def _forget(self) -> None:
         self._engine.forget()
-        self._poll.forget()
-        self._measures.forget()
+        self._watch.forget()
         self._audit = Audit()
         self._trainer: Trainer | None = None
         self._fits_next: Trainer | None = None
         self._steps = StepCount()
         self._fit_state: dict[str, Any] | None = None
         self._next_due = math.inf
+        self._next_phase = math.inf
         self._has_state = False
         self._groups: list[int] = []
         self._step_names: frozenset[str] = frozenset()
-        self._watching = bool(self._poll) or bool(self._measures)
+        self._watching = bool(self._watch)
 
     # -- what a user reads ----------------------------------------------------------------------------------------
 
@@ -114,6 +116,11 @@ class RuleCallback(Callback):
     def values(self) -> dict[str, Value]:
         """The values now in force, by parameter; after a fit, the last ones."""
         return self._engine.values
+
+    @property
+    def phase(self) -> str | None:
+        """The name of the running phase; ``None`` where there are no phases."""
+        return self._engine.phasing.running.name if self._engine.plan else None
 
     @property
     def changes(self) -> list[Change]:
@@ -137,8 +144,8 @@ class RuleCallback(Callback):
         Args:
             epochs: The planned number of epochs.
             steps_per_epoch: Optimizer steps in an epoch; 100 where something needs it and it isn't given.
-            metrics: By name, the value after each epoch, for triggers to see; by default a made-up one that gets better
-                for a third of the run and then stands still.
+            metrics: By name, the value after each epoch, for triggers, gates and controllers to see; by default for the
+                first two a made-up one that gets better for a third of the run and then stands still.
             early_stopping: The EarlyStopping that triggers watch, or its arguments: ``{"monitor": "val_loss",
                 "patience": 8}``; a list where there are several.
             start: By parameter, the value found in the model, for those that begin there.
@@ -165,6 +172,7 @@ class RuleCallback(Callback):
             metrics=metrics or {},
             early_stopping=early_stopping,
             starts=start or {},
+            plan=self._engine.plan,
         )
 
     # -- what a subclass says -------------------------------------------------------------------------------------
@@ -186,12 +194,22 @@ class RuleCallback(Callback):
     def _at_epoch_start(self, trainer: Trainer, step: int) -> None:
         """Log what belongs to an epoch, at the x of its first step."""
         by_epoch = {k: v for k, v in self.values.items() if k not in self._step_names}
-        report.log_values(trainer, self._tagged(by_epoch), step)
+        report.log_values(trainer, {**self._tagged(by_epoch), **self._steered(by_step=False)}, step)
 
     def _at_due_step(self, trainer: Trainer, step: int) -> None:
         """Log what belongs to a step, every ``log_every_n_steps``."""
         by_step = {k: v for k, v in self.values.items() if k in self._step_names}
-        report.log_values(trainer, self._tagged(by_step), step)
+        report.log_values(trainer, {**self._tagged(by_step), **self._steered(by_step=True)}, step)
+
+    def _steered(self, *, by_step: bool) -> dict[str, float]:
+        """What controllers work against, such as a set point, for the loggers."""
+        steering = self._engine.steering
+        return {
+            f"Control/{key}/{what}": value
+            for key, shown in steering.shown.items()
+            if (key in steering.by_step) == by_step
+            for what, value in shown.items()
+        }
 
     def _tagged(self, values: dict[str, Value]) -> dict[str, float]:
         return {self.tag(name): float(value) for name, value in values.items() if not isinstance(value, str)}
@@ -221,7 +239,7 @@ class RuleCallback(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._trainer = trainer
         engine = self._engine
-        told = bind(trainer, pl_module, engine, self._poll, self._on_horizon_change, self._others(trainer))
+        told = bind(trainer, pl_module, engine, self._watch.poll, self._on_horizon_change, self._others(trainer))
         if told:
             rank_zero_warn(told)
         for name in engine.shadowed:
@@ -239,7 +257,7 @@ class RuleCallback(Callback):
         engine.go_to(engine.epoch, engine.step_in_force, tell=not self._has_state)
         if self._speaks_for_all(trainer):
             log_settings(trainer, pl_module, _ours(trainer))
-        self._stops.wrap(self._poll.stoppers, engine.reactions, self._note_stop)
+        self._stops.wrap(self._watch.poll.stoppers, engine.reactions, self._note_stop)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._bind_again(trainer, pl_module)
@@ -251,6 +269,7 @@ class RuleCallback(Callback):
             steps.done = trainer.global_step // max(1, len(trainer.optimizers))
         if trainer.is_global_zero:
             names = [*(target.name for target in engine.targets), *scaled_names(trainer, engine)]
+            names += ["phase"] if engine.plan else []
             folder = report.log_folder(trainer)
             anew = (
                 first
@@ -258,20 +277,29 @@ class RuleCallback(Callback):
                 and not any(callback._audit.writes_to(folder) for callback in _ours(trainer))
             )
             self._audit.open(folder, names, steps.done, begins=first, anew=anew)
-        if self._watching:
-            self._poll.begin(trainer, engine.reactions)
+        self._watch.begin(trainer)
         if not first and trainer.ckpt_path is None:
             # Another fit of this Trainer: its optimizers are new, and know nothing of a batch size that has grown.
             scale_rates(trainer, engine, engine.first_batch_size, steps.done)
-        self._begin_epoch(trainer, steps.done, begins=False)
-        if first or steps.done <= engine.step_in_force:
-            engine.go_to_step(steps.done, first=first)
+        if first:
+            # A run may begin in the midst of its phases: with a checkpoint that knows nothing of this callback.
+            engine.advance_phases(trainer.current_epoch, steps.done, within=False)
+            self._begin_epoch(trainer, steps.done, begins=False)
+            engine.go_to_step(steps.done, first=True)
+            self._watch.begin_steps(trainer, pl_module.device)
         else:
             # As it was when the checkpoint was written; the next step begins, and is told of, with its batch.
-            engine.go_to_step(engine.step_in_force, tell=False)
+            behind = steps.done > engine.step_in_force
+            engine.go_to_step(engine.step_in_force if behind else steps.done, tell=not behind)
+            self._watch.begin_steps(trainer, pl_module.device)
+            if engine.epoch == trainer.current_epoch:
+                self._begin_epoch(trainer, steps.done, begins=False)
+            elif trainer.ckpt_path is not None:
+                # Behind a checkpoint that was written with an epoch's last batch comes no ``on_train_epoch_start``,
+                # and before it came no ``on_train_epoch_end``: what that epoch has brought is looked at now.
+                self._enter_epoch(trainer, ended=True)
         self._next_due = steps.done if self._step_names else math.inf
-        if self._measures:
-            self._measures.begin(trainer, pl_module.device, engine.step_in_force)
+        self._next_phase = engine.phasing.next_step
         steps.begin(trainer, automatic=pl_module.automatic_optimization)
         if first and trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[union-attr]
             engine.warn_if_cut_short(horizon_of(trainer))
@@ -281,9 +309,8 @@ class RuleCallback(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._find_new_groups(trainer, pl_module)
-        if self._poll.pending:
-            self._look(trainer, self._engine.step_in_force, epoch_ended=True)
-        self._begin_epoch(trainer, self._steps.count(trainer), begins=True)
+        self._enter_epoch(trainer, ended=self._watch.poll.pending)
+        report.log_values(trainer, self._phase_tagged(), report.batch_step(trainer))
         self._at_epoch_start(trainer, report.batch_step(trainer))
         self._show(trainer)
 
@@ -296,13 +323,16 @@ class RuleCallback(Callback):
         if moved:
             # After a resume in the midst of a step, which has had its turn, it has moved and begins nothing.
             begins = steps.done > self._engine.step_in_force
-            steers = steps.done >= self._measures.next_update
+            steers = steps.done >= self._watch.measures.next_update
             if steers:
-                self._steer(trainer, steps.done)
+                self._watch.steer(trainer, steps.done)
+            # Before the values of this step, which are those of the next phase; a look may have its say first.
+            if steps.done >= self._next_phase and not (self._watching and self._watch.poll.due):
+                self._turn_phase(trainer)
             self._engine.start_step(steps.done)
             if steers:
                 self._engine.apply_answers(steps.done)
-        if self._watching and self._poll.due:
+        if self._watching and self._watch.poll.due:
             self._look_within_epoch(trainer, begins=begins)
         if steps.done >= self._next_due and (moved or not steps.automatic):
             self._log_step_if_due(trainer)
@@ -311,10 +341,10 @@ class RuleCallback(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         # Lightning calls it only where a controller wants to see what a batch gives: see `prune_unused_hooks`.
-        self._measures.note(trainer, outputs)
+        self._watch.measures.note(trainer, outputs)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._poll.pending = self._watching
+        self._watch.note_epoch_end()
         report.publish(trainer, self._tagged(self.values))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -326,7 +356,7 @@ class RuleCallback(Callback):
         elif not trainer.sanity_checking:
             report.publish(trainer, self._tagged(self.values))
             if self._watching:
-                self._poll.note_validation()
+                self._watch.poll.note_validation()
         self._engine.enter_eval()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -357,19 +387,13 @@ class RuleCallback(Callback):
         if not self._has_state:
             return {}
         state = {**self._engine.state_dict(), "steps_done": self._steps.count(self._trainer)}
-        if self._watching:
-            state["poll"] = self._poll.state(self._trainer)
-        if self._measures:
-            state["measures"] = self._measures.state(self._trainer)
-        return state
+        return {**state, **self._watch.state(self._trainer)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._engine.load_state_dict(state_dict)
         self._steps.done = count("checkpoint.steps_done", state_dict.get("steps_done", state_dict["step"]), least=0)
         self._has_state = True
-        if self._watching:
-            self._poll.load(state_dict.get("poll", {}))
-            self._measures.load(state_dict.get("measures", {}))
+        self._watch.load(state_dict)
         if self._steps.counting:
             self._steps.step_back()  # a tuner has put back a state in the middle of a fit
         elif self._fits_next is not None:
@@ -388,75 +412,59 @@ class RuleCallback(Callback):
     def _note_stop(self, trainer: Trainer, stopper: EarlyStopping, count: int) -> None:
         """Let every rule that watches a stopper know of a stop that was taken back."""
         for callback in _ours(trainer):
-            callback._poll.note_stop(stopper, count, callback._engine.reactions)
+            callback._watch.poll.note_stop(stopper, count, callback._engine.reactions)
 
     def _note_aloud(self, change: Change) -> None:
         self._audit.add(change)
         say(change)
 
-    def _look(self, trainer: Trainer, last_step: int, *, epoch_ended: bool) -> None:
-        """Let triggers and controllers look at the run; rank 0 says what there is to be seen.
+    def _turn_phase(self, trainer: Trainer) -> None:
+        """Within an epoch: let the running phase give way to the next, if it is over."""
+        engine, step, epoch, before = self._engine, self._steps.done, trainer.current_epoch, self.values
+        if engine.advance_phases(epoch, step, within=True):
+            engine.enter_phase(epoch, step, within=True)
+            report.log_values(trainer, {**self._phase_tagged(), **self._changed(before)}, report.batch_step(trainer))
+            self._show(trainer)
+        self._next_phase = engine.phasing.next_step
 
-        Args:
-            trainer: The trainer.
-            last_step: The last step before what is to be seen.
-            epoch_ended: Whether an epoch has ended, not only a validation.
-        """
-        reactions = self._engine.reactions
-        own: dict[str, Reading] = {}
+    def _phase_tagged(self) -> dict[str, float]:
+        return {self.tag("phase"): float(self._engine.phasing.index)} if self._engine.plan else {}
 
-        def see() -> tuple[dict[str, Reading], dict[str, Means], list[str]]:
-            own.update(self._poll.read(trainer, reactions, epoch_ended=epoch_ended))
-            means = self._measures.read_epoch(trainer, ended=epoch_ended) if self._measures else {}
-            return own, means, self._measures.known(trainer, means.values())
-
-        readings, means, known = agree(trainer.strategy, see)
-        self._poll.warn_of_other_ranks(own, readings)
-        for told in reactions.poll(readings):
-            rank_zero_warn(told)
-        # Where an epoch has ended the next one is there, which after a resume the engine is in already.
-        self._feed(means, max(trainer.current_epoch - epoch_ended, 0), last_step, known)
-
-    def _steer(self, trainer: Trainer, step: int) -> None:
-        """Let the controllers by step have their turn, before the values of this step are put in force."""
-
-        def see() -> tuple[dict[str, Means], list[str]]:
-            means = self._measures.read_step(trainer, step)
-            return means, self._measures.known(trainer, means.values())
-
-        means, known = agree(trainer.strategy, see)
-        self._feed(means, self._engine.epoch, self._engine.step_in_force, known)
-        self._measures.plan(step)
-
-    def _feed(self, means: Mapping[str, Means], epoch: int, step: int, known: Iterable[str]) -> None:
-        """Let controllers have what was measured, of which this was the last epoch and the last step."""
-        steering = self._engine.steering
-        for key, seen in means.items():
-            t = step if steering.rules[key][0].interval == "step" else epoch
-            for told in steering.feed(key, seen, t, known):
-                rank_zero_warn(told)
+    def _changed(self, before: Mapping[str, Value]) -> dict[str, float]:
+        """What has another value now, for the loggers."""
+        return self._tagged({name: value for name, value in self.values.items() if value != before[name]})
 
     def _look_within_epoch(self, trainer: Trainer, *, begins: bool) -> None:
-        before, engine = self.values, self._engine
         # What was seen came before the step that begins here.
-        self._look(trainer, engine.step_in_force - begins, epoch_ended=False)
-        engine.apply_answers(self._steps.done)
-        changed = {name: value for name, value in self.values.items() if value != before[name]}
-        report.log_values(trainer, self._tagged(changed), report.batch_step(trainer))
+        self._watch.look(trainer, self._engine.step_in_force - begins, epoch_ended=False)
+        self._turn_phase(trainer)
+        before = self.values
+        self._engine.apply_answers(self._steps.done)
+        report.log_values(trainer, self._changed(before), report.batch_step(trainer))
         self._show(trainer)
+
+    def _enter_epoch(self, trainer: Trainer, *, ended: bool) -> None:
+        """Begin an epoch, perhaps in another phase; `ended` says whether the one before is still to be looked at."""
+        if ended and self._watching:
+            self._watch.look(trainer, self._engine.step_in_force, epoch_ended=True)
+        step, engine = self._steps.count(trainer), self._engine
+        turned = engine.advance_phases(trainer.current_epoch, step, within=False)
+        self._next_phase = engine.phasing.next_step
+        self._begin_epoch(trainer, step, begins=True)
+        if turned:
+            engine.enter_phase(trainer.current_epoch, step, within=False)
 
     def _begin_epoch(self, trainer: Trainer, step: int, *, begins: bool) -> None:
         """Put in force what holds during an epoch."""
         factor = start_epoch(trainer, self._engine, step, begins=begins)
         if factor != 1:
             for callback in _ours(trainer):
-                callback._poll.note_scaling(trainer, callback._engine.reactions, factor)
+                callback._watch.poll.note_scaling(trainer, callback._engine.reactions, factor)
 
     def _restore_batch_size(self, trainer: Trainer) -> None:
         """Put the batch size of the checkpoint in force before loaders are made and the run's length is asked for."""
         engine = self._engine
-        names = [rule.name for rule in engine.rules if rule.sizes_batches]
-        if names:
+        if names := engine.batch_size_names:
             engine.find_targets(roots_of(trainer, trainer.lightning_module), names=names)
             engine.build(horizon_of(trainer))
             engine.write_batch_size(tell=False)
@@ -476,7 +484,7 @@ class RuleCallback(Callback):
         self._engine.find_starts(horizon_of(trainer))
         self._engine.build(horizon_of(trainer))
         self._engine.make_tensors(pl_module.device)
-        self._poll.bind(trainer, self._engine.found_names)
+        self._watch.poll.bind(trainer, self._engine.found_names)
         self._groups = _group_ids(trainer)
 
     def _restore_values(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -499,6 +507,8 @@ class RuleCallback(Callback):
             self._engine.go_to(self._engine.epoch, self._engine.step_in_force)
 
     def _show(self, trainer: Trainer) -> None:
+        if self._engine.plan:
+            report.show(trainer, {"phase": self._engine.phasing.running.name})
         if self._prog_bar:
             report.show(trainer, self._engine.values_of(self._prog_bar))
 
@@ -509,9 +519,7 @@ class RuleCallback(Callback):
         self._recompiles.end()
         if self._trainer is not None and self._watching:
             # Computing a metric may take all processes, and an exception may be one process's own.
-            seen_by = None if alone and self._trainer.world_size > 1 else self._trainer
-            self._poll.release(seen_by)
-            self._measures.release(seen_by)
+            self._watch.release(None if alone and self._trainer.world_size > 1 else self._trainer)
         self._audit.close()
         self._engine.release()
         if self._fit_state is not None:

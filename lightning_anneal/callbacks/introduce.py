@@ -21,6 +21,7 @@ from lightning_anneal.drawing.panels import Mark
 from lightning_anneal.engine import Engine
 from lightning_anneal.lightnings import LightningModule, Trainer
 from lightning_anneal.lines import Line
+from lightning_anneal.phases import Phased
 from lightning_anneal.preview.moments import has_function, moments, words
 from lightning_anneal.preview.planned import Planned, Preview
 from lightning_anneal.run_length import horizon_of
@@ -150,7 +151,9 @@ def _by_tag(callbacks: Sequence[Annealing]) -> dict[str, list[Engine]]:
 def planned(engines: Sequence[Engine], horizon: Horizon) -> Preview | None:
     """The schedules of some engines over the run; ``None`` if its length is not known."""
     # A function of the user's is called when its value is wanted, and at no other time: it may count its calls.
-    lines = [line for engine in engines for line in engine.lines if not has_function(line.curve)][:_MOST_PANELS]
+    # What phases do is known when they begin.
+    drawn = (line for engine in engines for line in engine.lines if not isinstance(line.rule.source, Phased))
+    lines = [line for line in drawn if not has_function(line.curve)][:_MOST_PANELS]
     epochs = horizon.run("epoch")
     if epochs is None:
         return None

@@ -87,10 +87,10 @@ def start_epoch(trainer: Trainer, engine: Engine, step: int, *, begins: bool) ->
         return 1.0
     _, target = engine.batch_size
     size, to_come = engine.batch_size_now, engine.batch_size_at(trainer.current_epoch)
-    if to_come is not None and to_come != size:
+    if to_come != size:
         check_size(trainer, target.name, to_come)
     engine.start_epoch(trainer.current_epoch, step, begins=begins)
-    if size is None or engine.batch_size_now == size:
+    if engine.batch_size_now == size:
         return 1.0
     rebuild_train_loaders(trainer, target)
     return scale_rates(trainer, engine, size, step)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from torch.optim.lr_scheduler import ReduceLROnPlateau
@@ -30,11 +30,14 @@ class Poll:
 
     Args:
         rules: The rules; those with a schedule are left out.
+        watchers: By name: triggers that no value follows from.
     """
 
-    def __init__(self, rules: Iterable[Rule]) -> None:
+    def __init__(self, rules: Iterable[Rule], watchers: Mapping[str, Reaction] | None = None) -> None:
         rules = tuple(rules)
         self._reactions = {rule.name: rule.source for rule in rules if isinstance(rule.source, Reaction)}
+        self._reactions = {n: r for n, r in self._reactions.items() if r.watches != "phases"} | dict(watchers or {})
+        self._watchers = tuple(watchers or ())
         self._defaults = [rule.name for rule in rules if rule.optional]
         self._metrics = {name: r.monitor for name, r in self._reactions.items() if r.watches == "metric" and r.monitor}
         self.forget()
@@ -73,6 +76,16 @@ class Poll:
         Raises:
             AnnealError: If there is none, or several and no word on which.
         """
+        try:
+            self._bind(trainer, [*names, *self._watchers])
+        except AnnealError as error:
+            name, _, key = error.where.rpartition(".")
+            # Which has another name in a phase.
+            if name in self._watchers and key == "trigger_source":
+                raise AnnealError(f"{name}.trigger", error.what) from None
+            raise
+
+    def _bind(self, trainer: Trainer, names: Iterable[str]) -> None:
         reactions = {name: self._reactions[name] for name in names if name in self._reactions}
         self._bound = list(reactions)
         self.stoppers = {n: self._stopper(trainer, n, r) for n, r in reactions.items() if r.watches == "stopper"}
@@ -130,13 +143,16 @@ class Poll:
 
     # -- what -----------------------------------------------------------------------------------------------------
 
-    def read(self, trainer: Trainer, reactions: Reactions, *, epoch_ended: bool) -> dict[str, Reading]:
+    def read(
+        self, trainer: Trainer, reactions: Reactions, *, epoch_ended: bool, waiting: Collection[str] = ()
+    ) -> dict[str, Reading]:
         """What is seen now, by rule. A rule whose metric is the one of the last look sees nothing.
 
         Args:
             trainer: The trainer.
             reactions: How far the rules have come.
             epoch_ended: Whether this is the start of an epoch.
+            waiting: Watchers that wait for their turn, and may wait for a metric that is logged only then.
 
         Raises:
             AnnealError: On rank 0, if a metric isn't logged at all.
@@ -156,8 +172,9 @@ class Poll:
         self._recorded = _records(trainer)
         # A patient rule whose metric has come in the midst of an epoch misses none at its end.
         self._silent |= {name: 0 if epoch_ended else -1 for name in readings if name in self._metrics}
-        if epoch_ended and trainer.is_global_zero and (self._validated or not trainer.enable_validation):
-            readings |= self._absent(trainer, set(self._bound) - set(readings))
+        ended = pending and epoch_ended
+        if ended and trainer.is_global_zero and (self._validated or not trainer.enable_validation):
+            readings |= self._absent(trainer, set(self._bound) - set(readings), waiting)
         self._logged.looked()
         return readings
 
@@ -167,8 +184,8 @@ class Poll:
         if watched:
             self._of_batches |= {name for name, *_ in logged_in_step(trainer, watched)}
 
-    def _absent(self, trainer: Trainer, names: set[str]) -> dict[str, Reading]:
-        """What a patient rule sees of a metric that isn't there, or is there no more.
+    def _absent(self, trainer: Trainer, names: set[str], waiting: Collection[str]) -> dict[str, Reading]:
+        """What a patient rule, or a watcher that waits, sees of a metric that isn't there, or is there no more.
 
         Raises:
             AnnealError: For a rule that isn't.
@@ -180,7 +197,7 @@ class Poll:
             patient = self._reactions[name].patient
             if metric not in trainer.callback_metrics:
                 what = f"no metric {quote(metric)} has been logged{suggestion(metric, metrics_of(trainer))}"
-                if not patient:
+                if not patient and name not in waiting:
                     raise AnnealError(f"{name}.monitor", what)
                 readings[name] = Reading(note=what, absent=True)
             elif patient:

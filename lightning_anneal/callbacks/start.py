@@ -38,6 +38,10 @@ def bind(
     horizon, roots = horizon_of(trainer), roots_of(trainer, module)
 
     def find() -> None:
+        for key, other in others.items():
+            if engine.plan and other.plan:
+                # They would be logged under one name.
+                raise AnnealError("phases", f"{key} has phases, too; put all of them into one callback")
         engine.find_targets(roots)
         poll.bind(trainer, engine.found_names)
         for _ in _trials(trainer, roots, engine, others):
@@ -52,13 +56,14 @@ def bind(
         for trial in _trials(trainer, roots, engine, others):
             trial.find_starts(horizon)
             trial.build(horizon)
-        return engine.found, engine.run, told
+        return engine.found, engine.run, engine.phasing.lengths, told
 
     all_well(trainer.strategy, find)
     if trainer.world_size > 1:
         # Loading takes all ranks: where one has raised an error before it, the others would wait for it for ever.
         trainer.fit_loop.setup_data()
-    engine.found, engine.run, told = all_well(trainer.strategy, lambda: agree(trainer.strategy, decide))
+    agreed = all_well(trainer.strategy, lambda: agree(trainer.strategy, decide))
+    engine.found, engine.run, engine.phasing.lengths, told = agreed
     engine.build(horizon)
     return str(told)
 
@@ -67,10 +72,11 @@ def _trials(trainer: Trainer, roots: Roots, engine: Engine, others: Mapping[str,
     """An engine for each of the other callbacks, to see whether it could begin."""
     own = {target.slot.identity: target.name for target in engine.targets}
     for key, other in others.items():
-        trial = Engine(other.rules)
-        trial.found = dict(other.found)
+        trial = Engine(other.rules, other.plan)
+        trial.found, trial.run = dict(other.found), dict(other.run)
+        trial.phasing.lengths = dict(other.phasing.lengths)
         trial.find_targets(roots)
-        Poll(trial.rules).bind(trainer, trial.found_names)
+        Poll(trial.rules, trial.plan.watchers).bind(trainer, trial.found_names)
         for target in trial.targets:
             if target.slot.identity in own:
                 raise AnnealError(own[target.slot.identity], f"{key} anneals it too; keep one of them")

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from lightning_anneal.checking.doubts import find_doubts
-from lightning_anneal.checking.planned_rules import PlannedRule, plan
+from lightning_anneal.checking.parameter_lines import line_of, phases_line
+from lightning_anneal.checking.planned_rules import plan
 from lightning_anneal.checking.problems import find_problems, optimizer_problems
 from lightning_anneal.clock import Horizon
-from lightning_anneal.drawing.panels import sampled
 from lightning_anneal.errors import AnnealError
 from lightning_anneal.optim.advice import doubts
 from lightning_anneal.preview.command import Parser, model_source, planned_run, read_overridden, take_words
-from lightning_anneal.preview.moments import moments, words
 from lightning_anneal.preview.planned_run import PlannedRun
 from lightning_anneal.preview.rates import Rates
 from lightning_anneal.preview.run_config import RunConfig, read_run
 from lightning_anneal.terminal import say, say_error, show
-from lightning_anneal.triggers.reaction import Reaction
-from lightning_anneal.triggers.responses import Multiply
 
 _USAGE_ERROR = 2
-_MOST_VALUES = 2000
 _LIGHTNINGS_EPOCHS = 1000
 """How long Lightning trains when nobody says."""
 
@@ -80,7 +74,8 @@ def check(
     warnings = find_doubts(run, rules, source, given_epochs=epochs is not None)
     if rates is not None and rates.scheduler is not None:
         warnings += doubts(rates.scheduler, rates.timing)
-    lines = [_line(each) for each in rules] + ([] if rates is None else [_rate_line(rates, run)])
+    lines = [phases_line(run.plan)] if run.plan else []
+    lines += [line_of(each) for each in rules] + ([] if rates is None else [_rate_line(rates, run)])
     watched = run.callback_named("OptimizerWatchCallback")
     if not run.callbacks and not watched and rates is None and not problems:
         problems.append(AnnealError("config", "anneals nothing: no callback of lightning_anneal in trainer.callbacks"))
@@ -113,40 +108,6 @@ def _as_lightning_sees_it(run: RunConfig) -> list[AnnealError]:
         # A model of the other Lightning package is for a LightningCLI of that one.
         return [] if "not correspond to a subclass of Lightning" in error.what else [error]
     return []
-
-
-def _line(planned: PlannedRule) -> str:
-    """A parameter in one line."""
-    rule = planned.rule
-    eval_value = "" if rule.eval_value is None else f", {rule.eval_value:g} in evaluations"
-    if isinstance(rule.source, Reaction):
-        return f"{rule.name}: {_reaction(rule.source)}{eval_value}"
-    assert planned.curve is not None
-    every = "" if rule.frequency == 1 else f", every {rule.frequency}"
-    text = f"{rule.name}: {words(planned.curve)} by {rule.interval}{every}"
-    first = planned.value(0)
-    text += f", from {'the value found' if first is None else f'{first:g}'}"
-    if planned.length is not None:
-        last = max(math.ceil(planned.length - 1e-9) - 1, 0)
-        value = planned.curve(rule.due(last))
-        text += f" to {value:g}"
-        values = [planned.curve(rule.due(t)) for t in sampled(last + 1, _MOST_VALUES)]
-        low, high = min(values), max(values)
-        if first is not None and {low, high} - {first, value}:
-            text += f", between {low:g} and {high:g}"
-        restarts = [at for at, kind in moments(planned.curve, planned.length) if kind == "restart"]
-        if restarts:
-            text += f", restarts at {', '.join(f'{at:g}' for at in restarts[:5])}{', ...' * (len(restarts) > 5)}"
-    return text + eval_value
-
-
-def _reaction(reaction: Reaction) -> str:
-    response: Any = reaction.response
-    watched = "" if reaction.monitor is None else f" of {reaction.monitor}"
-    if isinstance(response, Multiply):
-        return f"times {response.factor:g} at each {reaction.source}{watched}"
-    values = ", ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in response.values)
-    return f"the next of {values} at each {reaction.source}{watched}"
 
 
 def _rate_line(rates: Rates, run: RunConfig) -> str:

@@ -7,8 +7,12 @@ from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 
 from lightning_anneal.checking.planned_rules import PlannedRule
+from lightning_anneal.checking.problems import PREFIXES
+from lightning_anneal.controllers.gate import Gate
+from lightning_anneal.follow import Follow
 from lightning_anneal.preview.model_source import ModelSource
 from lightning_anneal.preview.run_config import RunConfig, place_of
+from lightning_anneal.rules import Rule
 from lightning_anneal.schedules import Cyclical, Milestones, Schedule, WarmRestart
 from lightning_anneal.schedules import Sequence as SequenceSchedule
 
@@ -34,12 +38,16 @@ def find_doubts(
     if not given_epochs and limits == [None] * 3 and run.is_lightning:
         found.append("trainer.max_epochs: not in the config; Lightning trains for 1000 epochs then")
     for each in planned:
-        if each.curve is not None and each.length is not None:
+        if isinstance(each.controller, Gate):
+            found += _gate(each, each.controller)
+        elif each.curve is not None and each.length is not None:
             unit = f"{each.rule.interval}s"
             last = each.curve(each.rule.due(max(math.ceil(each.length - 1e-9) - 1, 0)))
             found += [f"{each.rule.name}: {doubt}" for doubt in _lengths(each.curve, each.length, unit, last)]
         if source is not None:
             found += _names(each, source)
+        if isinstance(each.rule.source, Follow):
+            found += _followed(each.rule, each.rule.source, [rule.name for rule in run.rules], source)
     return [*found, *_weights(run, planned)]
 
 
@@ -79,6 +87,26 @@ def _parts(curve: SequenceSchedule, run: float, unit: str, of_run: str) -> Itera
         if i < len(parts) - 1 and duration < settles < float("inf"):
             yield f"part {i} is cut off after {duration:g} {unit}, before its {settles:g} are over"
         begin += duration
+
+
+def _gate(planned: PlannedRule, gate: Gate) -> Iterator[str]:
+    """A schedule that is too long for a clock that never stands still."""
+    settles, length, unit = gate.curve.settles_at, planned.length, f"{planned.rule.interval}s"
+    if length is not None and length < settles < math.inf:
+        never = f"never end in the run ({length:g} {unit}), even if its clock never waits"
+        yield f"{planned.rule.name}: its {settles:g} {unit} {never}"
+
+
+def _followed(rule: Rule, follow: Follow, names: Sequence[str], source: ModelSource | None) -> Iterator[str]:
+    """Something to follow that is no parameter, but nearly one, or begins nearly as a path does."""
+    known = source.attributes if source is not None else frozenset[str]()
+    first, dot, _ = follow.other.partition(".")
+    # Where the source shows all there is, it is a mistake.
+    if follow.other in names or first in (*known, *PREFIXES) or (source is not None and source.whole):
+        return
+    near = get_close_matches(first, sorted({*PREFIXES, *known} if dot else {*names, *known}), n=1, cutoff=_NEAR)
+    if near:
+        yield f"{rule.name}.other: {first!r} is no annealed parameter; did you mean {near[0]!r}?"
 
 
 def _names(planned: PlannedRule, source: ModelSource) -> Iterator[str]:

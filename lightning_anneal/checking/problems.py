@@ -12,6 +12,7 @@ from torch import nn
 from lightning_anneal.checks import choice
 from lightning_anneal.engine import Engine
 from lightning_anneal.errors import AnnealError, nearest, quote, suggestion
+from lightning_anneal.follow import Follow
 from lightning_anneal.horizons import HORIZON_POLICIES
 from lightning_anneal.optim.configure import configure_optimizers
 from lightning_anneal.optim.groups import check_groups
@@ -19,12 +20,18 @@ from lightning_anneal.optim.optimizers import build_optimizer
 from lightning_anneal.optim.registry import checked_mapping
 from lightning_anneal.optim.scheduler_configs import read_scheduler_config
 from lightning_anneal.optim.specs import read_spec
+from lightning_anneal.preview.followers import leader_of
 from lightning_anneal.preview.model_source import ModelSource
 from lightning_anneal.preview.planned_run import PlannedRun
 from lightning_anneal.preview.rates import Rates
 from lightning_anneal.preview.run_config import AnnealingCallback, RunConfig, place_of
 from lightning_anneal.rules import Rule
+from lightning_anneal.targets.path import parse_path
 from lightning_anneal.triggers.reaction import Reaction
+from lightning_anneal.triggers.responses import NextOf
+
+PREFIXES = ("optimizer", "optimizers", "datamodule", "trainer", "hparams")
+"""What a path can begin with that is no attribute of the module."""
 
 
 def find_problems(
@@ -49,6 +56,10 @@ def find_problems(
             found.append(AnnealError(f"{rule.name}.interval", "must be 'epoch': a batch size changes between epochs"))
         if isinstance(rule.source, Reaction):
             found += _in_trigger(rule, rule.source, run, rates)
+    for callback in run.callbacks:
+        for rule in callback.rules:
+            if isinstance(rule.source, Follow):
+                found += _in_follow(rule, rule.source, callback, source)
     return found
 
 
@@ -148,6 +159,30 @@ def _in_trigger(rule: Rule, reaction: Reaction, run: RunConfig, rates: Rates | N
         what = "lr_scheduler_triggered needs a ReduceLROnPlateau, and optim gives none"
         return [AnnealError(f"{rule.name}.trigger_source", what)]
     return []
+
+
+def _in_follow(
+    rule: Rule, follow: Follow, callback: AnnealingCallback, source: ModelSource | None
+) -> list[AnnealError]:
+    """What is followed and isn't there, or is no number."""
+    where = f"{rule.name}.other"
+    leader = leader_of(rule, callback.rules)
+    if leader is not None:
+        response = leader.source.response if isinstance(leader.source, Reaction) else None
+        if isinstance(response, NextOf) and response.kind is not float:
+            return [AnnealError(where, f"{follow.other} holds {quote(response.values[0])}, which is no number")]
+        return []
+    given = callback.arguments.get("annealing_params")
+    names = list(map(str, given)) if isinstance(given, Mapping) else []
+    # What is wrong with one of them is told there.
+    if follow.other in names or (wrong := _tried(lambda: parse_path(where, follow.other))):
+        return [] if follow.other in names else wrong
+    first = follow.other.split(".")[0]
+    if source is None or not source.whole or first in (*PREFIXES, *source.attributes):
+        return []
+    what = f"{quote(follow.other)} is no annealed parameter, and the source of {source.name} sets no {quote(first)}"
+    known = PREFIXES if "." in follow.other else names
+    return [AnnealError(where, what + nearest(first, [*known, *source.attributes]))]
 
 
 def _tried(look: Callable[[], object]) -> list[AnnealError]:

@@ -64,12 +64,15 @@ class Steer(Protocol):
     Rules that share a controller have sources of the same `shared` name, each with an `output` of its own.
     """
 
-    strategy: ClassVar[str]
-    """What it is called in a config."""
     start_key: ClassVar[str] = "start_value"
     """The key that gives it a value to begin with."""
     polled: ClassVar[bool] = False
     """Whether it looks after epochs and validations only, even if its values move by step."""
+
+    @property
+    def strategy(self) -> str:
+        """What it is called in a config."""
+        ...
 
     @property
     def shared(self) -> str:

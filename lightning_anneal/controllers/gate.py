@@ -25,6 +25,7 @@ class Gate(Controller):
         threshold: The bound.
         above: Whether it is open above it.
         max_wait: The longest time at one place, in epochs (or steps); ``None`` for any.
+        every: The value moves at every n-th time of its own clock.
 
     Example:
         >>> from lightning_anneal import Linear
@@ -42,6 +43,7 @@ class Gate(Controller):
     threshold: float
     above: bool
     max_wait: float | None
+    every: int = 1
 
     def begin(self) -> Memory:
         return {"clock": 0.0, "at": 0.0, "open": 0.0, "waited": 0.0}
@@ -53,7 +55,8 @@ class Gate(Controller):
         return {"clock": clock, "at": float(t), "open": float(is_open), "waited": 0.0 if is_open else waited}
 
     def value(self, memory: Memory, output: str = "", t: float = 0) -> float:
-        return self.curve(self._clock(memory, t)[0])
+        clock = self._clock(memory, t)[0]
+        return self.curve(clock - clock % self.every)
 
     def _clock(self, memory: Memory, t: float) -> tuple[float, float]:
         """Where the clock stands at ``t``, and how long it has stood there closed."""

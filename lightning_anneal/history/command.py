@@ -73,12 +73,12 @@ def planned(config: str, record: Record) -> Preview:
     # What a schedule begins with, the run has shown.
     first = {panel.name: panel.traces[0].y[0] for panel in record.parameters() if not panel.words}
     plan.starts = {**first, **plan.starts}
-    watched = {tag: by_epoch(points, record.times) for tag, points in record.scalars.items()}
     # Only those that something watches: with any other one a plan with nothing but schedules would end early.
-    reactions = [getattr(rule.source, "monitor", None) for rule in run.rules]
-    monitors = {*reactions, *(stopper.monitor for stopper in run.stoppers), "val_loss"}
-    if any(hasattr(rule.source, "trigger") for rule in run.rules):
-        plan.metrics = {tag: values for tag, values in watched.items() if tag in monitors}
+    if plan.answers:
+        # What is logged by step and by epoch has a tag for each.
+        tags = {name: name if name in record.scalars else f"{name}_epoch" for name in {*plan.watched, "val_loss"}}
+        found = {name: record.scalars[tag] for name, tag in sorted(tags.items()) if tag in record.scalars}
+        plan.metrics = {name: by_epoch(points, record.times) for name, points in found.items()}
     return simulate(plan)
 
 

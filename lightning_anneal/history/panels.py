@@ -20,6 +20,9 @@ _NO_PARAMETER = ("Restart/", "Hierarchical_Comparison")
 _RATE, _NO_RATE = "learning rate", ("-momentum", "-weight_decay")
 _SILENT = ("schedule", "start")
 """Reasons that need no word."""
+_FOLLOWS = "follow ("
+_TICKS = "gated ("
+"""A gate's clock that moves on is a schedule's."""
 _STAGE = re.compile(r"^(?P<stage>train|training|val|validation|valid|test)[_/]", re.IGNORECASE)
 _MOST_LOSSES = 4
 
@@ -113,7 +116,10 @@ class Record:
         return Panel(_RATE, tuple(traces), _RATE)
 
     def _reasons(self, changes: list[Change]) -> list[Mark]:
-        told = [change for change in changes if change.why not in _SILENT]
+        told = [each for each in changes if each.why not in _SILENT and not each.why.startswith(_TICKS)]
+        # Once is enough: what it follows has a panel of its own.
+        follows = [change for change in told if change.why.startswith(_FOLLOWS)]
+        told = [change for change in told if change not in follows[1:]]
         return [Mark(self.times.at(change.step), "change", change.why) for change in told]
 
     def _restarts(self, name: str) -> list[Mark]:

@@ -59,7 +59,7 @@ torch.serialization.add_safe_globals(list(_BY_CLASS))
 _KEYS = {**RAMP_KEYS, **CYCLE_KEYS, **RESTART_KEYS, "values": "schedule"}
 _FIELDS = {key: field for field, key in _KEYS.items()}
 # A start that is left out is 1, a duration the run's.
-_NEEDED = ("end", "power", "value", "period", "low", "high", "base", "interval", "values", "parts")
+_FILLED_IN = ("start", "duration")
 _PART = re.compile(r"\.parts\.[0-9]+$")
 
 
@@ -116,7 +116,8 @@ def _settings(name: str, where: str, kwargs: Mapping[str, Any]) -> dict[str, Any
     given = {key: value for key, value in kwargs.items() if value is not None}
     # A ramp's duration is another thing than that of a part of a sequence, which is part of the settings as it is.
     in_sequence = _PART.search(where) is not None
-    keys = {key: _KEYS.get(key, key) for key in inspect.signature(CLASSES[name]).parameters}
+    fields = inspect.signature(CLASSES[name]).parameters
+    keys = {key: _KEYS.get(key, key) for key in fields}
     known = {*keys, *keys.values(), *(("duration",) if in_sequence else ())}
     settings: dict[str, Any] = {"strategy": STRATEGIES[name]}
     for key, value in given.items():
@@ -132,7 +133,7 @@ def _settings(name: str, where: str, kwargs: Mapping[str, Any]) -> dict[str, Any
             value = [_part(f"{where}.parts.{i}", part) for i, part in enumerate(value)]
         settings[renamed] = value
     for key, renamed in keys.items():
-        if renamed not in settings and key in _NEEDED:
+        if renamed not in settings and key not in _FILLED_IN and fields[key].default is inspect.Parameter.empty:
             raise AnnealError(f"{where}.{key}", f"missing; {name} needs it")
     return _with_initial(where, settings)
 

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from lightning_anneal.checks import count, number, positive
 from lightning_anneal.clock import Horizon
 from lightning_anneal.errors import AnnealError, quote, suggestion
+from lightning_anneal.preview.followers import follows_rate
 from lightning_anneal.preview.metrics import read_metric
 from lightning_anneal.preview.model_source import ModelSource, read_source
 from lightning_anneal.preview.planned import Preview
@@ -144,6 +145,8 @@ def planned_run(
 
         return Rates(run.optim or {}, run.learning_rate, horizon)
 
+    optim = run.optim or {}
+    shows_rate = optim.get("scheduler") is not None or any(map(follows_rate, run.rules))
     return PlannedRun(
         rules=run.rules,
         max_epochs=max_epochs,
@@ -154,9 +157,11 @@ def planned_run(
         min_epochs=count("trainer.min_epochs", run.trainer.get("min_epochs") or 0, least=0),
         starts=starts,
         stoppers=run.stoppers,
-        rates=rates if run.optim is not None and run.optim.get("scheduler") is not None else None,
+        rates=rates if run.optim is not None and shows_rate else None,
+        one_rate=all(optim.get(key) is None for key in ("lr_parameter_groups", "recurrent_learning_rate_multiplier")),
         validates_every=count("trainer.check_val_every_n_epoch", run.trainer.get("check_val_every_n_epoch") or 1),
         by_command=True,
+        plan=run.plan,
     )
 
 
@@ -212,7 +217,12 @@ def _options() -> Parser:
     add("--csv", action="store_true", help="print the values as CSV")
     add("--epochs", metavar="N", help="length of the run (default: the config's)")
     add("--steps-per-epoch", metavar="N", help="optimizer steps in an epoch (default: what limit_train_batches says)")
-    add("--metric", **_MANY, metavar="NAME=FILE.csv", help="a metric for triggers to see (default: a made-up one)")
+    add(
+        "--metric",
+        **_MANY,
+        metavar="NAME=FILE.csv",
+        help="a metric to answer to (triggers, gates: else a made-up one)",
+    )
     add("--start", **_MANY, metavar="NAME=VALUE", help="a value that only the built model would show")
     add("--width", type=int, metavar="N", help="characters in a line (default: the terminal's)")
     add("--ascii", action="store_true", help="do without Braille dots")

@@ -1,7 +1,8 @@
-"""A planned run, epoch by epoch: EarlyStopping counts, learning rates fall, triggers fire."""
+"""A planned run, epoch by epoch: EarlyStopping counts, learning rates fall, triggers fire, controllers steer."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import takewhile
@@ -12,6 +13,7 @@ from lightning_anneal.clock import Interval
 from lightning_anneal.drawing.panels import Mark
 from lightning_anneal.errors import AnnealError
 from lightning_anneal.preview.metrics import plateau
+from lightning_anneal.preview.phased import PlannedPhases
 from lightning_anneal.preview.planned import Planned
 from lightning_anneal.preview.planned_run import MOST_STEPS, PlannedRun, rounded, whole
 from lightning_anneal.preview.stopping import Stopper
@@ -22,6 +24,7 @@ from lightning_anneal.triggers.signals import Reading
 
 if TYPE_CHECKING:
     from lightning_anneal.preview.rates import Rates
+    from lightning_anneal.preview.steered import Steered
 
 
 class Course:
@@ -33,6 +36,7 @@ class Course:
         epochs: Its length.
         steps: Gives the optimizer steps in so many epochs.
         rates: Its learning rate, if that is shown.
+        steered: Its controllers, if it has any.
 
     Attributes:
         epochs: Its length; less, once it has been played, if EarlyStopping has ended it.
@@ -52,8 +56,11 @@ class Course:
         epochs: float,
         steps: Callable[[float], int],
         rates: Rates | None = None,
+        steered: Steered | None = None,
+        phases: PlannedPhases | None = None,
     ) -> None:
         self._run, self._rules, self._steps, self._rates = run, rules, steps, rates
+        self._steered, self._phases = steered, phases
         # Copies: they count, and a run may be played again.
         self._stoppers = [replace(stopper) for stopper in run.stoppers]
         self.epochs = epochs
@@ -82,24 +89,35 @@ class Course:
         count = whole(self.epochs)
         if count > MOST_STEPS:
             raise AnnealError("preview", f"{count:,} epochs are too many to play through; give fewer epochs")
-        last_step = self._steps(self.epochs) if self._rates is not None and self._rates.by_step else 0
+        by_step = [each for each in (self._rates, self._steered) if each is not None and each.by_step]
+        last_step = self._steps(self.epochs) if by_step else 0
         if react:
             self._find_metrics(count)
         fresh: dict[str, float] = {}
+        done = 0
         for epoch in range(count):
             self._poll(epoch, fresh)
+            if self._phases is not None:
+                self._phases.begin_epoch(epoch, lambda name: self._progress[name].firings > 0, self._watch_anew)
+                self._phases.train_epoch(epoch, self._watch_anew)
             for rule in self._rules:
                 self.values[rule.name].append(self._value(rule))
-            if self._rates is not None:
-                done = len(self._rates.values)
-                steps = min(self._steps(epoch + 1.0), last_step) - done if self._rates.by_step else 0
-                self._rates.train_epoch(steps)
+            steps = min(self._steps(epoch + 1.0), last_step) - done if by_step else 0
+            done += steps
             validates = (epoch + 1) % self._run.validates_every == 0
-            fresh = self._seen(epoch) if validates and react else {}
-            if self._check_stoppers(fresh, epoch):
+            if self._steered is not None:
+                self._steered.begin_epoch(epoch, fresh)
+                self._steered.train_epoch(steps, self._seen(epoch))
+            if self._rates is not None:
+                self._rates.train_epoch(steps)
+            fresh = self._seen(epoch, validates=validates)
+            validated = fresh if validates else {}
+            if self._check_stoppers(validated, epoch):
                 break
             if self._rates is not None:
-                self._rates.end_epoch(fresh)
+                self._rates.end_epoch(validated)
+        if self._steered is not None:
+            self.notes += self._steered.notes
         for name, values in self.metrics.items():
             if len(values) < whole(self.epochs):
                 self.notes.append(f"{name} ends after {len(values)} epochs; nothing answers to it then")
@@ -139,6 +157,11 @@ class Course:
                         wanted[reaction.monitor] = "max"
                 elif getattr(trigger, "maximize", False):
                     wanted[reaction.monitor] = "max"
+        for gate in self._steered.gates() if self._steered is not None else ():
+            wanted.setdefault(gate.monitor, "min")
+            thresholds.setdefault(gate.monitor, []).append(gate.threshold)
+            if gate.above:
+                wanted[gate.monitor] = "max"
         for stopper in self._stoppers:
             wanted[stopper.monitor] = stopper.mode
         if self._rates is not None and self._rates.monitor:
@@ -154,11 +177,12 @@ class Course:
                 hint = self._run.hint(f"--metric {name}=FILE.csv", f"metrics={{{name!r}: [...]}}")
                 self.notes.append(f"{name} is made up: it {course}{hint}")
 
-    def _seen(self, epoch: int) -> dict[str, float]:
+    def _seen(self, epoch: int, *, validates: bool = True) -> dict[str, float]:
+        """The metrics of an epoch; without a validation those that were given for it, and none that is made up."""
         return {
             name: value
             for name, values in self.metrics.items()
-            if epoch < len(values) and (value := values[epoch]) is not None
+            if epoch < len(values) and (value := values[epoch]) is not None and (validates or name not in self.made_up)
         }
 
     def _reading(self, rule: Rule, fresh: Mapping[str, float]) -> Reading | None:
@@ -177,13 +201,23 @@ class Course:
     def _poll(self, epoch: int, fresh: Mapping[str, float]) -> None:
         for rule in self._rules:
             reading = self._reading(rule, fresh)
-            if reading is None:
+            if reading is None or (self._phases is not None and self._phases.waits(rule.name)):
                 continue
             reaction, before = _reaction(rule), self._progress[rule.name]
+            if reaction.patient and not math.isfinite(reading.value):
+                continue
             old = self._value(rule)
             self._progress[rule.name] = after = reaction.after(before, reading)
             if after.firings > before.firings and self._value(rule) != old:
                 self._marks[rule.name].append(Mark(epoch, "change", reaction.why(before, reading)))
+
+    def _watch_anew(self, name: str) -> None:
+        """Let a trigger begin: what has been before is no event."""
+        rule = next(rule for rule in self._rules if rule.name == name)
+        self._progress[name] = Progress()
+        if _reaction(rule).watches != "metric" and (reading := self._reading(rule, {})) is not None:
+            settled = _reaction(rule).after(Progress(), reading)
+            self._progress[name] = replace(settled, firings=0, rest=0)
 
     def _value(self, rule: Rule) -> Value:
         start = self._run.starts.get(rule.name, 0.0)

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING
 
 from lightning_anneal.checks import Value
 from lightning_anneal.clock import Horizon
+from lightning_anneal.controllers.controller import Steer
+from lightning_anneal.phases import Plan
 from lightning_anneal.preview.stopping import Stopper
 from lightning_anneal.rules import Rule
+from lightning_anneal.triggers.reaction import Reaction
 
 if TYPE_CHECKING:
     from lightning_anneal.preview.rates import Rates
@@ -36,7 +39,9 @@ class PlannedRun:
         metrics: By name, the value after each epoch; ``None`` where there is none.
         stoppers: The run's EarlyStoppings.
         rates: Makes the learning rate, given the horizon; ``None`` for a run that shows none.
+        one_rate: Whether it is that of all parameter groups.
         validates_every: Epochs from one validation to the next.
+        plan: The phases that some of the rules belong to.
         by_command: Whether notes name the options of the command, or the arguments in Python; ``None`` for neither.
     """
 
@@ -49,8 +54,26 @@ class PlannedRun:
     metrics: Mapping[str, Sequence[float | None]] = field(default_factory=dict)
     stoppers: Sequence[Stopper] = ()
     rates: Callable[[Horizon], Rates] | None = None
+    one_rate: bool = True
     validates_every: int = 1
+    plan: Plan = Plan()
     by_command: bool | None = False
+
+    @property
+    def answers(self) -> bool:
+        """Whether any of its rules answers to what happens."""
+        return any(isinstance(rule.source, Reaction | Steer) for rule in self.rules)
+
+    @property
+    def watched(self) -> set[str]:
+        """The metrics that its rules and stoppers watch."""
+        found = {stopper.monitor for stopper in self.stoppers}
+        for rule in self.rules:
+            if isinstance(rule.source, Steer):
+                found.update(rule.source.monitors)
+            elif isinstance(rule.source, Reaction) and rule.source.monitor is not None:
+                found.add(rule.source.monitor)
+        return found
 
     def hint(self, option: str, argument: str) -> str:
         """What gives a preview what it lacks, for the end of a note."""

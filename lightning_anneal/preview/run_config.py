@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import lightning_anneal
+from lightning_anneal.balance_rules import balance_rules
 from lightning_anneal.beta_rules import beta_rules, read_training_config
 from lightning_anneal.checks import Value, number, positive
-from lightning_anneal.config import check_objects, default_rules, read_rules
+from lightning_anneal.config import check_objects, default_rules, read_rules, read_settings
 from lightning_anneal.errors import AnnealError, quote, suggestion
+from lightning_anneal.follow import Follow
+from lightning_anneal.phases import Plan
 from lightning_anneal.preview.stopping import Stopper
 from lightning_anneal.rules import Rule
 
@@ -32,11 +35,13 @@ class AnnealingCallback:
         kind: Its class.
         arguments: Its ``init_args``.
         rules: What it anneals.
+        plan: The phases that some of the rules belong to.
     """
 
     kind: str
     arguments: Mapping[str, Any]
     rules: tuple[Rule, ...]
+    plan: Plan = Plan()
 
 
 @dataclass
@@ -61,6 +66,11 @@ class RunConfig:
     def rules(self) -> list[Rule]:
         """All that is annealed."""
         return [rule for callback in self.callbacks for rule in callback.rules]
+
+    @property
+    def plan(self) -> Plan:
+        """The phases of the run; of several callbacks that have some, those of the first."""
+        return next((callback.plan for callback in self.callbacks if callback.plan), Plan())
 
     @property
     def trainer(self) -> Mapping[str, Any]:
@@ -195,7 +205,9 @@ def read_run(config: object, folder: Path = Path()) -> RunConfig:
                     run.problems.append(AnnealError(kind, f"unknown argument {quote(key)}{suggestion(key, known)}"))
             given = {key: value for key, value in arguments.items() if key in known}
             own = {key: value for key, value in given.items() if key not in _COMMON}
-            run.callbacks.append(AnnealingCallback(kind, given, tuple(read(run, own))))
+            rules = tuple(read(run, own))
+            moved, plan = _phases(run, given, rules) if kind == "HyperparamAnnealingCallback" else ((), Plan())
+            run.callbacks.append(AnnealingCallback(kind, given, (*rules, *moved), plan))
     return run
 
 
@@ -240,13 +252,39 @@ def _callbacks(trainer: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, A
 def _annealing(run: RunConfig, arguments: Mapping[str, Any]) -> Iterator[Rule]:
     params = arguments.get("annealing_params")
     if params is None:
-        yield from default_rules()
+        yield from default_rules() if arguments.get("phases") is None else ()
     elif not isinstance(params, Mapping) or not params:
         _tried(run, read_rules, params)
     else:
-        # One by one, so that a mistake in one hides no other.
-        for name, settings in params.items():
-            yield from _read_one(run, name, settings)
+        # One by one, so that a mistake in one hides no other; then together, because some follow others.
+        alone = {name: _read_one(run, name, settings) for name, settings in params.items()}
+        sound = {name: settings for name, settings in params.items() if alone[name]}
+        together = _tried(run, read_rules, sound) if sound else ()
+        if together is None:
+            together = tuple(rule for rules in alone.values() for rule in rules if not isinstance(rule.source, Follow))
+        yield from together
+
+
+def _phases(run: RunConfig, arguments: Mapping[str, Any], rules: tuple[Rule, ...]) -> tuple[tuple[Rule, ...], Plan]:
+    """The rules of the phases, and their plan."""
+    phases = arguments.get("phases")
+    read = _tried(run, read_settings, None, phases)
+    if read is None:
+        return (), Plan()
+    for phase in phases if isinstance(phases, list) else ():
+        _tried(run, check_objects, _mapping(phase).get("anneal"))
+    own = [rule.name for rule in rules]
+    for rule in read[0]:
+        if rule.name in own:
+            run.problems.append(AnnealError(rule.name, "stands in annealing_params and in phases; keep one of them"))
+    return tuple(rule for rule in read[0] if rule.name not in own), read[1]
+
+
+def _balancing(run: RunConfig, arguments: Mapping[str, Any]) -> Iterator[Rule]:
+    if "losses" not in arguments:
+        run.problems.append(AnnealError("LossBalancingCallback", "'losses' is missing"))
+    else:
+        yield from _tried(run, balance_rules, **arguments) or ()
 
 
 def _read_one(run: RunConfig, name: Any, settings: Any) -> tuple[Rule, ...]:
@@ -301,7 +339,7 @@ def _tried(run: RunConfig, read: Callable[..., T], *arguments: Any, **named: Any
         return None
 
 
-def _annealing_arguments(annealing_params: Any = None) -> None:
+def _annealing_arguments(annealing_params: Any = None, phases: Any = None) -> None:
     """What HyperparamAnnealingCallback takes besides the common ones."""
 
 
@@ -309,6 +347,7 @@ _Reader = Callable[[RunConfig, Mapping[str, Any]], Iterator[Rule]]
 _READERS: dict[str, tuple[Callable[..., Any], _Reader]] = {
     "HyperparamAnnealingCallback": (_annealing_arguments, _annealing),
     "BetaScheduleCallback": (beta_rules, _beta),
+    "LossBalancingCallback": (balance_rules, _balancing),
 }
 
 

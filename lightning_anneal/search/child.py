@@ -71,8 +71,8 @@ def _run(folder: Path, order: dict[str, Any], inherited: list[int]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: asked_to_stop.append(True))
     # The lock goes along: it is free when all that trains is gone, even if this process is killed before.
-    words = _words(folder, order["command"])
     try:
+        words = _words(folder, order["command"])
         called = subprocess.run(
             words,
             check=False,
@@ -81,6 +81,9 @@ def _run(folder: Path, order: dict[str, Any], inherited: list[int]) -> int:
             pass_fds=inherited,
             preexec_fn=die_with_the_parent,
         ).returncode
+    except AnnealError as error:
+        say_error(str(error))
+        called = USAGE_ERROR
     except OSError as error:
         say_error(f"{words[0]}: {error.strerror}")
         called = USAGE_ERROR
@@ -97,10 +100,11 @@ def _run(folder: Path, order: dict[str, Any], inherited: list[int]) -> int:
 def _words(folder: Path, command: str | None) -> list[str]:
     if command is None:
         return [sys.executable, "-m", "lightning_anneal.cli", "fit", "--config", str(folder / CONFIG)]
+    # What is put into a word stays in it, whatever quotes that has in the command.
+    words = shlex.split(_ENVIRONMENT.sub(r"${oc.env:\1}", command))
     # Not in the plan's files, which may be read by others than this process.
-    command = _ENVIRONMENT.sub(_of_environment, command)
+    words = [_ENVIRONMENT.sub(_of_environment, word) for word in words]
     places = {"{config}": str(folder / CONFIG), "{run_dir}": str(folder)}
-    words = shlex.split(command)
     for name, path in places.items():
         words = [word.replace(name, path) for word in words]
     return words
@@ -109,7 +113,7 @@ def _words(folder: Path, command: str | None) -> list[str]:
 def _of_environment(match: re.Match[str]) -> str:
     if match[1] not in os.environ:
         raise AnnealError("search.command", f"the environment has no '{match[1]}'")
-    return shlex.quote(os.environ[match[1]])
+    return os.environ[match[1]]
 
 
 if __name__ == "__main__":

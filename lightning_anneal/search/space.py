@@ -14,7 +14,10 @@ from lightning_anneal.overrides import read_path, read_value, write_path
 from lightning_anneal.search import typed
 from lightning_anneal.search.values import plain_value
 
-LITERAL = ("betas", "milestones", "devices", "values", "prog_bar", "no_decay", "layers", "hidden_sizes", "kernel_size")
+LITERAL = (
+    *("betas", "losses", "milestones", "devices", "values", "prog_bar", "no_decay", "layers", "hidden_sizes"),
+    "kernel_size",
+)
 """Lists under these keys are values, where no type says otherwise."""
 
 SCALES = ("uniform", "log_uniform")

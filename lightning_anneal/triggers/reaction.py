@@ -75,8 +75,8 @@ class Reaction:
 
     @property
     def watches(self) -> str:
-        """What it looks at: ``"stopper"``, ``"lr"`` or ``"metric"``."""
-        return {"early": "stopper", "lr": "lr"}.get(self.source.split("_")[0], "metric")
+        """What it looks at: ``"stopper"``, ``"lr"``, ``"metric"``, or the ``"phases"`` of a plan."""
+        return {"early": "stopper", "lr": "lr", "phases": "phases"}.get(self.source.split("_")[0], "metric")
 
     @property
     def needs_start(self) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from lightning_anneal.checks import Value, choice, flag, not_negative, number, positive
-from lightning_anneal.errors import AnnealError, quote
+from lightning_anneal.errors import AnnealError, misspelling, quote, suggestion
 from lightning_anneal.triggers.events import Drop, Plateau, Rise, Stall, Threshold, Trigger
 from lightning_anneal.triggers.reaction import Reaction
 from lightning_anneal.triggers.responses import Add, Multiply, NextOf, Response
@@ -82,6 +82,35 @@ def read_reaction(where: str, settings: Settings) -> Reaction:
     return Reaction(source, trigger, response, cooldown, monitor_of(where, settings), extend)
 
 
+def read_trigger(where: str, settings: Settings, besides: tuple[str, ...] = ()) -> Reaction:
+    """The reaction to an event that something else than a value follows from, such as the end of a phase.
+
+    Args:
+        where: Where it stands, for errors.
+        settings: What is looked at under ``trigger``, and its keys.
+        besides: Keys that are somebody else's business.
+
+    Raises:
+        AnnealError: For a key that is missing, wrong, or of another source.
+
+    Example:
+        >>> read_trigger("until", {"trigger": "metric_below", "monitor": "val_loss", "threshold": 0.5}).watches
+        'metric'
+    """
+    if settings.get("trigger") is None:
+        if (key := misspelling("trigger", settings, ("trigger", "monitor", *_OWN_KEYS, *besides))) is not None:
+            raise AnnealError(where, f"unknown key {quote(key)}; did you mean 'trigger'?")
+        raise AnnealError(f"{where}.trigger", f"missing{suggestion('', SOURCES)}")
+    source = choice(f"{where}.trigger", settings["trigger"], SOURCES)
+    make, own = _SOURCES[source]
+    keys = ("trigger", "monitor", *(key for key in own if key != "extend_training"), *besides)
+    for key in settings:
+        if key not in keys:
+            raise AnnealError(where, f"unknown key {quote(key)} for {source}{suggestion(key, keys)}")
+    trigger = make(where, {**settings, "trigger_source": source})
+    return Reaction(source, trigger, NextOf((0.0, 1.0)), monitor=monitor_of(where, settings))
+
+
 PLATEAU_KEYS = (
     *("monitor", "mode", "factor", "step", "patience", "cooldown", "threshold", "threshold_mode"),
     *_MULTIPLY_KEYS,
@@ -153,7 +182,7 @@ def _read_response(where: str, settings: Settings) -> Response:
         return Multiply(_factor(f"{where}.multiply", factor), *_bounds(where, settings))
     if not isinstance(values, list) or not values:
         raise AnnealError(f"{where}.values", f"must be a list of at least one value, got {quote(values)}")
-    read = tuple(_value(f"{where}.values.{i}", value) for i, value in enumerate(values))
+    read = tuple(read_value(f"{where}.values.{i}", value) for i, value in enumerate(values))
     if len({type(value) for value in read}) > 1:
         raise AnnealError(f"{where}.values", f"must be all numbers, all booleans or all strings, got {quote(values)}")
     first = number(f"{where}.current_index", _or(settings, "current_index", 0))
@@ -164,8 +193,12 @@ def _read_response(where: str, settings: Settings) -> Response:
     return NextOf(read, int(first), at_end == "cycle")
 
 
-def _value(where: str, value: object) -> Value:
-    """A boolean, a number, or a string that is no number: ``"1e-7"`` is one."""
+def read_value(where: str, value: object) -> Value:
+    """A boolean, a number, or a string that is no number: ``"1e-7"`` is one.
+
+    Raises:
+        AnnealError: If it is none of these.
+    """
     if isinstance(value, bool):
         return value
     if isinstance(value, str):

@@ -163,6 +163,17 @@ def test_triggers_alone_have_no_picture(tmp_path: Path, fit: Any) -> None:
     assert layout_of(events) == {"Annealing": {"loss.margin": [r"^Annealing/loss\.margin$"]}}
 
 
+def test_what_is_gated_stands_in_no_picture(tmp_path: Path, fit: Any) -> None:
+    # Its clock waits for a metric; a picture of its first state would show a line that is never left.
+    gate = {
+        "strategy": "gated",
+        "schedule": {"strategy": "linear", "start_value": 0, "end_value": 1},
+        "advance_when": {"monitor": "val_loss", "below": 9},
+    }
+    fit(HyperparamAnnealingCallback({"beta": gate}), logger=tensorboard(tmp_path))
+    assert read(tmp_path).Tags()["images"] == []
+
+
 def test_beta_under_any_callback_stands_above_the_terms_of_its_loss(tmp_path: Path, fit: Any) -> None:
     fit(HyperparamAnnealingCallback(BETA), logger=tensorboard(tmp_path))
     charts = layout_of(read(tmp_path))["Annealing"]

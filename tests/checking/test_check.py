@@ -46,6 +46,26 @@ def on(source: str, **more: Any) -> dict[str, Any]:
     return {"strategy": "TRIGGER_BASED", "trigger_source": source, "values": [1, 2], **more}
 
 
+def held(**more: Any) -> dict[str, Any]:
+    return {"strategy": "pi_control", "monitor": "kl", "set_point": 3, "start_value": 0.25, **more}
+
+
+def limited(**more: Any) -> dict[str, Any]:
+    return {"strategy": "constraint", "monitor": "kl", "limit": 3, **more}
+
+
+def gated(**more: Any) -> dict[str, Any]:
+    return {"strategy": "gated", "schedule": linear(), "advance_when": {"monitor": "val_loss", "below": 0.5}, **more}
+
+
+def follow(other: str, **more: Any) -> dict[str, Any]:
+    return {"strategy": "follow", "other": other, **more}
+
+
+def plateau(**more: Any) -> dict[str, Any]:
+    return {"strategy": "on_plateau", "monitor": "val_loss", **more}
+
+
 def looked_at(written: dict[str, Any], **options: Any) -> tuple[list[str], list[str], list[str]]:
     problems, warnings, lines = check(read_run(written), **options)
     return [str(problem) for problem in problems], warnings, lines
@@ -71,6 +91,27 @@ def looked_at(written: dict[str, Any], **options: Any) -> tuple[list[str], list[
          "lr: times 0.5 at each metric_plateau of m"),
         (anneal(mode=on("metric_below", monitor="m", threshold=1, values=["a", "b"])),
          "mode: the next of a, b at each metric_below of m"),
+        (anneal(n={"strategy": "competence", "start_value": 10, "end_value": 100}), "n: competence by epoch, from 10 to 100"),
+        (anneal(lr=plateau(factor=0.5)), "lr: times 0.5 at each plateau of val_loss"),
+        (anneal(lr=plateau(step=0.1, eval_value=1)), "lr: plus 0.1 at each plateau of val_loss, 1 in evaluations"),
+        (anneal(lr=plateau(step=-2)), "lr: minus 2 at each plateau of val_loss"),
+        (anneal(b=held(interval="step", frequency=10)), "b: holds kl at 3 by step, every 10, from 0.25, between 0 and 1"),
+        (anneal(b=held(set_point=linear(start_value=5, end_value=2))),
+         "b: holds kl at 5 to 2 (linear) by epoch, from 0.25, between 0 and 1"),
+        (anneal(b=held(set_point={"strategy": "cyclical", "cycle_length": 5, "min_value": 1, "max_value": 2})),
+         "b: holds kl at 1 (cyclical) by epoch, from 0.25, between 0 and 1"),
+        (anneal(b=limited(max_value=8)), "b: keeps kl at most 3 by epoch, from the value found, between 1e-06 and 8"),
+        (anneal(b=limited(mode="max", method="pi", start_value=0, max_value=8)),
+         "b: keeps kl at least 3 by epoch, from 0, between 0 and 8"),
+        (anneal(g=gated()), "g: linear by epoch, from 0 to 1, while val_loss is below 0.5"),
+        (anneal(g=gated(schedule=linear(start_value=None), max_wait=5, advance_when={"monitor": "acc", "above": 0.9})),
+         "g: linear by epoch, from the value found to 1, while acc is above 0.9, or after 5 epochs of waiting"),
+        (anneal(g=gated(schedule={"strategy": "cyclical", "cycle_length": 5, "min_value": 1, "max_value": 2}, interval="step")),
+         "g: cyclical by step, from 1, while val_loss is below 0.5"),
+        (anneal(f=follow("optimizer.param_groups.0.lr")), "f: follows optimizer.param_groups.0.lr by step"),
+        (anneal(f=follow("loss.margin", scale=2, power=-1, offset=-0.5, interval="epoch", frequency=3)),
+         "f: follows 2 * loss.margin ** -1 - 0.5 by epoch, every 3"),
+        (anneal(f=follow("kl", offset=1)), "f: follows kl + 1 by step"),
     ],
 )  # fmt: skip
 def test_a_line_for_each_parameter(callback: Any, line: str) -> None:
@@ -147,11 +188,60 @@ def test_every_problem_is_told_and_not_only_the_first() -> None:
         (config(optim={"lr_parameter_groups": {"head": {}}}), "lr_parameter_groups.head.pattern: missing; give a pattern or a prefix"),
         (config(optim={"scheduler_kwargs": {"T_max": "x"}, "scheduler": "CosineAnnealingLR"}),
          "scheduler_kwargs.T_max: must be a number, '10ep', '500st' or '30%', got 'x'"),
+        (config(anneal(**{"optimizer.param_groups.0.betas.0": held()})),
+         "optimizer.param_groups.0.betas.0: betas must stay below 1, and would go to 1"),
+        (config(anneal(**{"optimizer.param_groups.0.weight_decay": limited(method="pi", min_value=-1, start_value=0)})),
+         "optimizer.param_groups.0.weight_decay: weight_decay must be at least 0, and would go to -1"),
+        (config(anneal(**{"optimizer.param_groups.0.weight_decay": gated(schedule=linear(end_value=-0.1))})),
+         "optimizer.param_groups.0.weight_decay: weight_decay must be at least 0, and would go to -0.1"),
+        (config(anneal(**{"optimizer.param_groups.0.eps": gated(schedule=linear(start_value=None, end_value=-0.1))})),
+         "optimizer.param_groups.0.eps: eps must be at least 0, and would go to -0.1"),
+        (config(anneal(**{"optimizer.param_groups.0.weight_decay": plateau(step=-0.1, min_value=-1)}), optim={"optimizer_kwargs": {"weight_decay": 0.5}}),
+         "optimizer.param_groups.0.weight_decay: weight_decay must be at least 0, and would go to -1"),
+        (config(anneal(**{"optimizer.param_groups.0.weight_decay": plateau(factor=0.5)}), optim={"optimizer_kwargs": {"weight_decay": 0}}),
+         "optimizer.param_groups.0.weight_decay.factor: the value found is 0, and stays so; give step"),
+        (config(anneal(beta=limited(max_value=0.5)), optim={}), "beta: begins at 1, beyond the max_value 0.5; give start_value or another max_value"),
+        (config(anneal(beta=held(set_point=linear(start_value=None)))),
+         "beta.set_point.start_value: missing; there is no value of a metric to be found (milestones: give one for 0)"),
+        (config(anneal(beta=linear(), **{"optimizer.param_groups.0.weight_decay": follow("beta", scale=-1)})),
+         "optimizer.param_groups.0.weight_decay: weight_decay must be at least 0, and would go to -1"),
+        (config(anneal(beta=held(), wd=follow("beta", scale=0.5, offset=0.5), **{"optimizer.param_groups.0.betas.0": follow("wd")})),
+         "optimizer.param_groups.0.betas.0: betas must stay below 1, and would go to 1"),
+        (config(anneal(beta=linear(), f=follow("beta", power=-1))), "f: has no value where beta is 0: it is to the power -1"),
+        (config(anneal(a=follow("b"), b=follow("a"))), "a.other: goes round in a circle: a -> b -> a"),
+        (config(anneal(a=follow("net[0].p"))), "a.other: 'net[0]' has brackets; write indices with dots, as in 'net.0.p'"),
+        (config(anneal(a=follow("m"), m=on("metric_below", monitor="m", threshold=1, values=["x", "y"]))),
+         "a.other: m holds 'x', which is no number"),
+        (config(anneal(beta=follow("free_bitss")), optim={}),
+         "beta.other: 'free_bitss' is no annealed parameter, and the source of DigitsVAE sets no 'free_bitss'; did you mean 'free_bits'?"),
+        (config(anneal(beta=follow("lam"), lm=linear(attr_name="learning_rate")), optim={}),
+         "beta.other: 'lam' is no annealed parameter, and the source of DigitsVAE sets no 'lam'; did you mean 'lm'?"),
+        (config(anneal(beta=follow("optimzer.param_groups.0.lr")), optim={}),
+         "beta.other: 'optimzer.param_groups.0.lr' is no annealed parameter, and the source of DigitsVAE sets no 'optimzer'; did you mean 'optimizer'?"),
         (config(), "config: anneals nothing: no callback of lightning_anneal in trainer.callbacks"),
     ],
 )  # fmt: skip
-def test_problems(written: dict[str, Any], problem: str) -> None:
+def test_problems(written: dict[str, Any], problem: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
     assert looked_at(written)[0] == [problem]
+
+
+def test_a_follower_takes_the_interval_of_what_it_follows() -> None:
+    beta, free_bits = linear(interval="step"), follow("beta")
+    assert looked_at(config(anneal(beta=beta, free_bits=free_bits, more=follow("free_bits", interval="epoch"))))[2] == [
+        "beta: linear by step, from 0",
+        "free_bits: follows beta by step",
+        "more: follows free_bits by epoch",
+    ]
+    # With a mistake in it, it is a parameter all the same.
+    problems, warnings, lines = looked_at(config(anneal(beta=linear(strategy="linera"), more=follow("beta"))))
+    assert problems == ["beta.strategy: unknown strategy 'linera'; did you mean 'linear'?"]
+    assert (warnings, lines) == ([], ["more: follows beta by step"])
+
+
+def test_a_name_to_follow_that_is_nearly_one() -> None:
+    written = config(anneal(beta=linear(), free_bits=follow("betaa")))
+    assert looked_at(written)[:2] == ([], ["free_bits.other: 'betaa' is no annealed parameter; did you mean 'beta'?"])
 
 
 def test_every_mistake_in_one_parameter_is_told() -> None:
@@ -202,6 +292,12 @@ def test_every_mistake_in_one_parameter_is_told() -> None:
         ([beta("linear", {"max_beta": 1, "warmup_epochs": 30}, eval_beta=1.0), STOPPER, CHECKPOINT], []),
         ([beta("constant", {"max_beta": 1}), STOPPER], []),
         ([anneal(temperature=linear()), STOPPER], []),
+        ([anneal(a=gated(schedule=linear(total_steps=80)))],
+         ["a: its 80 epochs never end in the run (60 epochs), even if its clock never waits"]),
+        ([anneal(a=gated(schedule=linear(total_steps=3)))], []),
+        ([anneal(f=follow("optimzer.param_groups.0.lr"))],
+         ["f.other: 'optimzer' is no annealed parameter; did you mean 'optimizer'?"]),
+        ([anneal(f=follow("fo"))], []),  # perhaps the model has it
         ([anneal(a=linear(interval="step", total_steps=100_000))], []),  # nobody knows how many steps there are
         ([anneal(a=linear(total_steps="10000st"))], []),
     ],
@@ -338,3 +434,51 @@ def test_mistakes_on_the_command_line(
         status = int(str(stop.code))
     assert status == 2
     assert capsys.readouterr().err.rstrip() == error
+
+
+# -- phases and balanced losses ---------------------------------------------------------------------------------------
+
+
+def phased(*phases: Any, **params: Any) -> dict[str, Any]:
+    more = {"annealing_params": params} if params else {}
+    return {"class_path": "lightning_anneal.HyperparamAnnealingCallback", "init_args": {"phases": list(phases), **more}}
+
+
+def balanced(**arguments: Any) -> dict[str, Any]:
+    return {"class_path": "lightning_anneal.LossBalancingCallback", "init_args": {"losses": ["a", "b"], **arguments}}
+
+
+WARM: dict[str, Any] = {"name": "warm", "until": "10ep", "set": {"beta": 0.0, "frozen": True}}
+BELOW = {"trigger": "metric_below", "monitor": "val_loss", "threshold": 0.5, "at_most": "20ep"}
+
+
+def test_phases_and_losses_have_lines() -> None:
+    main_ = {"name": "main", "until": BELOW, "anneal": {"beta": linear(total_steps=5)}}
+    run = read_run(config(phased(WARM, main_, {"name": "finish", "set": {"frozen": False}}), balanced(method="dwa")))
+    problems, _, lines = check(run)
+    assert problems == []
+    assert lines == [
+        "phases: warm until 10ep, main until metric_below val_loss, at most 20ep, finish to the end",
+        "beta: 0 in warm, linear in main by epoch",
+        "frozen: True in warm, False in finish",
+        "a: weight among a, b by dwa by epoch",
+        "b: weight among a, b by dwa by epoch",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("callback", "problem"),
+    [
+        (phased(WARM, {"name": "main", "anneal": {"temp": {"strategy": "cosin", "end_value": 1}}}), "phases.main.anneal.temp.strategy: unknown strategy 'cosin'; did you mean 'cosine'?"),
+        (phased(WARM, {"name": "main"}, beta=linear()), "beta: stands in annealing_params and in phases; keep one of them"),
+        (phased(WARM, {"name": "main", "anneal": {"temp": linear(object="modle")}}), "phases.main.anneal.temp.object: unknown object 'modle'; did you mean 'model'?"),
+        (phased({**WARM, "until": BELOW, "anneal": {"temp": {"strategy": "linear", "start_value": 0, "end_value": 1}}}, {"name": "main"}), "phases.warm.anneal.temp.total_steps: missing; a trigger ends the phase, so its length isn't known"),
+        (phased(WARM, {"name": "main", "set": {"optimizer.param_groups.0.lr": -1.0}, "anneal": {}}), "optimizer.param_groups.0.lr: lr must be at least 0, and would go to -1"),
+        (balanced(methd="dwa"), "LossBalancingCallback: unknown argument 'methd'; did you mean 'method'?"),
+        (balanced(method="dwb"), "method: unknown method 'dwb'; did you mean 'dwa'?"),
+        ({"class_path": "lightning_anneal.LossBalancingCallback"}, "LossBalancingCallback: 'losses' is missing"),
+    ],
+)  # fmt: skip
+def test_mistakes_in_phases_and_losses(callback: Any, problem: str) -> None:
+    problems, _, _ = check(read_run(config(callback)))
+    assert [str(each) for each in problems] == [problem]

@@ -139,7 +139,6 @@ REFUSED: dict[str, list[tuple[dict[str, Any], str]]] = {
         ({"max_wait": 0}, "p.max_wait: must be positive, got 0"),
         ({"max_wait": 0.5}, "p.max_wait: must be at least 1, got 0.5"),
         ({"max_wait": "x"}, "p.max_wait: must be a number, '10ep', '500st' or '30%', got 'x'"),
-        ({"frequency": 2}, "p.frequency: a gated clock moves on by one; leave it out"),
         ({"max_wiat": 2}, "p: unknown key 'max_wiat'; did you mean 'max_wait'?"),
     ],
     "follow": [

@@ -19,6 +19,7 @@ from lightning_anneal.cli import _OVERVIEW, main
 from lightning_anneal.clock import Lengths
 from lightning_anneal.config import _COMMON, read_rules
 from lightning_anneal.recipes import ANY_RUN
+from lightning_anneal.schedule_settings import SCHEDULE_STRATEGIES
 from lightning_anneal.search.command import _ACTIONS
 from lightning_anneal.strategies import _STRATEGIES
 from lightning_anneal.triggers.settings import _SOURCES, TRIGGER_KEYS
@@ -143,7 +144,7 @@ def test_the_gallery_has_every_schedule() -> None:
     classes = {name for name in lightning_anneal.__all__ if hasattr(getattr(lightning_anneal, name), "settles_at")}
     assert shown - {"HierarchicalBetaScheduler"} == {name for name in classes if not name.endswith("BetaScheduler")}
     strategies = {name.lower() for name in re.findall(r"strategy: (\w+)|# or (\w+)", text) for name in name if name}
-    assert strategies == set(_STRATEGIES) - {"trigger_based"}
+    assert strategies == set(SCHEDULE_STRATEGIES)
 
 
 # -- commands -----------------------------------------------------------------------------------------------------
@@ -196,11 +197,12 @@ def rows(heading: str) -> dict[str, str]:
 
 def test_the_settings_page_has_every_key() -> None:
     assert set(rows("Keys of every parameter")) == set(_COMMON)
-    schedules = rows("Schedules")
-    assert set(schedules) == set(_STRATEGIES)
+    schedules, answers = rows("Schedules"), rows("Answers to metrics, and followers")
+    assert set(schedules) == {*SCHEDULE_STRATEGIES, "trigger_based"}
+    assert set(answers) == set(_STRATEGIES) - set(schedules)
     for name, strategy in _STRATEGIES.items():
         if name != "trigger_based":
-            assert set(strategy.keys) <= set(re.findall(r"`(\w+)", schedules[name])), name
+            assert set(strategy.keys) <= set(re.findall(r"`(\w+)", (schedules | answers)[name])), name
     triggers = rows("Triggers")
     assert set(triggers) == set(_SOURCES)
     for name, (_, keys) in _SOURCES.items():

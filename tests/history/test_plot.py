@@ -105,6 +105,73 @@ def test_the_plan_beside_the_run(run: Path, tmp_path: Path) -> None:
     assert (only.aside, only.label) == (True, "planned, never logged")
 
 
+ANSWERS: dict[str, Any] = {
+    "beta": {"strategy": "pi_control", "monitor": "val_loss", "set_point": 4, "kp": 0, "ki": 0.125, "start_value": 0},
+    "weights.kl": {"strategy": "on_plateau", "monitor": "val_loss", "factor": 0.5, "patience": 1},
+    "loss.margin": {
+        "strategy": "gated",
+        "schedule": {"strategy": "linear", "start_value": 0, "end_value": 8, "total_steps": 8},
+        "advance_when": {"monitor": "val_loss", "below": 4.5},
+    },
+    "temperature": {"strategy": "follow", "other": "beta", "scale": 2},
+    "top_k": {
+        "strategy": "constraint",
+        "monitor": "kl_loss",
+        "limit": 0,
+        "method": "pi",
+        "ki": 4,
+        "kp": 0,
+        "start_value": 3,
+        "round": True,
+    },
+}
+
+
+class Logs(Scripted):
+    """Logs what it returns, by step and by epoch: a quarter."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        seen = super().training_step(batch, batch_idx)
+        self.log("kl_loss", seen["kl_loss"], on_step=True, on_epoch=True)
+        return seen
+
+
+@pytest.mark.parametrize("logger", LOGGERS)
+def test_what_answers_to_metrics_and_what_follows(tmp_path: Path, fit: Any, logger: str) -> None:
+    kept = LOGGERS[logger](tmp_path, name="runs", version="one")
+    fit(HyperparamAnnealingCallback(ANSWERS), module=Logs(), logger=kept, max_epochs=9)
+    record = record_of(tmp_path / "runs" / "one")
+    plan = config_of(tmp_path, **ANSWERS)
+    callbacks = [
+        {"class_path": "lightning_anneal.HyperparamAnnealingCallback", "init_args": {"annealing_params": ANSWERS}}
+    ]
+    Path(plan).write_text(yaml.safe_dump({"trainer": {"max_epochs": 9, "callbacks": callbacks}}))
+    panels = by_name(record.panels(plan=planned(plan, record)))
+    # The losses are 5, 4, 4, 4, 4, 3, 3, 3, 2: one above the set point, and later one below it.
+    assert [(mark.x, mark.text) for mark in panels["beta"].marks] == [
+        (1.0, "pi_control (metric 5, set_point 4)"),
+        (6.0, "pi_control (metric 3, set_point 4)"),
+    ]
+    assert [(mark.x, mark.text) for mark in panels["weights.kl"].marks] == [
+        (4.0, "on_plateau val_loss no better than 4 for 2 polls"),
+        (8.0, "on_plateau val_loss no better than 3 for 2 polls"),
+    ]
+    assert panels["loss.margin"].marks == ()
+    # At the start, and no more, though it moves in epochs 1 and 6.
+    assert [(mark.x, mark.text) for mark in panels["temperature"].marks] == [(0.0, "follow (beta 0)")]
+    assert panels["top_k"].marks[0].text == "constraint (metric 0.25, limit 0)"
+    expected = {
+        "beta": [0, *[0.125] * 5, 0, 0, 0],
+        "weights.kl": [0.5] * 4 + [0.25] * 4 + [0.125],
+        "loss.margin": [0, 0, 1, 2, 3, 4, 5, 6, 7],
+        "temperature": [0, *[0.25] * 5, 0, 0, 0],
+        "top_k": [3, 4, 5, 6, 7, 8, 9, 10, 11],
+    }
+    for name, values in expected.items():
+        happened, foreseen = panels[name].traces
+        assert [happened.at(epoch) for epoch in range(9)] == [foreseen.at(epoch) for epoch in range(9)] == values
+
+
 def test_the_command(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plot", str(run.parent)]) == 0
     assert capsys.readouterr() == (f"{run / 'annealing.png'}\n", "")

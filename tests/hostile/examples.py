@@ -21,6 +21,7 @@ EACH: dict[str, Settings] = {
     "ramp.saturating": {"strategy": "saturating", **_RAMP, "rate": 4.0, "interval": "step", "frequency": 10},
     "ramp.polynomial": {"strategy": "Polynomial", **_RAMP, "power": 2, "round": True, "eval_value": 0.0},
     "ramp.sigmoid": {"strategy": "sigmoid", **_RAMP, "steepness": 8, "as_tensor": True, "object": "model"},
+    "ramp.competence": {"strategy": "Competence", "start_value": 0.01, "total_steps": "50%", "power": 3},
     "constant": {"strategy": "constant", "value": 0.5, "attr_name": "loss.temperature"},
     "scheduled": {"strategy": "SCHEDULED", "schedule": {"0": 1.0, "10ep": 0.5, "50%": 0.1}},
     "milestones": {"strategy": "milestones", "schedule": {0: 1, 5: 2}, "scheduler_configs": {"interval": "epoch", "frequency": 2}},

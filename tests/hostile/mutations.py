@@ -22,7 +22,7 @@ _FLAGS = {"round", "as_tensor", "extend_training", "use_hierarchical_model"}
 _WORDS: dict[str, tuple[str, ...]] = {
     "strategy": (
         *("constant_pace", "linear", "cosine", "exponential", "saturating", "polynomial", "sigmoid", "constant"),
-        *("scheduled", "milestones", "cyclical", "warm_restart", "sequence", "trigger_based"),
+        *("competence", "scheduled", "milestones", "cyclical", "warm_restart", "sequence", "trigger_based"),
     ),
     "trigger_source": (
         *("early_stopper_counter", "early_stopper_half_patience", "early_stopper_third_patience"),

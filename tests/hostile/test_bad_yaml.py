@@ -163,7 +163,7 @@ def test_a_class_in_the_settings_is_refused(server: Server, tmp_path: Path, plac
 @pytest.mark.parametrize(
     ("place", "way", "message"),
     [
-        ("annealing_params", "check", "dict_kwargs.strategy: missing; known: constant, constant_pace, cosine, cyclical, exponential, linear, milestones, polynomial, saturating, scheduled, ..."),
+        ("annealing_params", "check", "dict_kwargs.strategy: missing; known: competence, constant, constant_pace, constraint, cosine, cyclical, exponential, follow, gated, linear, milestones, ..."),
         ("annealing_params.beta.object", "check", "beta.object: unknown object {'class_path': 'canary.Canary', 'init_args': {'command': ...; known: datamodule, model, optimizer, trainer"),
         ("annealing_params.beta.object", "preview", "beta.object: unknown object {'class_path': 'canary.Canary', 'init_args': {'command': ...; known: datamodule, model, optimizer, trainer"),
         ("beta_scheduler_params", "check", "beta: unknown parameter 'class_path'; known: max_beta, min_beta, warmup_epochs"),
@@ -222,6 +222,8 @@ FILES: dict[str, tuple[str | bytes, str]] = {
     "a billion merged keys": (MERGES, TOO_MANY),
     "10,001 values": ("a: [" + "1, " * 9_998 + "1]", TOO_MANY),
     "an alias of what it is in": ("a: &a [*a]\n", UNREADABLE + "'*a' stands for what it is in"),
+    "an anchor that is there twice": ("a: &b [1]\nc: &b 1\n", UNREADABLE + "line 2, column 4: found duplicate anchor"),
+    "9,999 aliases of a value": ("a: &b 1\nc: [" + "*b, " * 9_998 + "*b]", TOO_MANY),
     "an alias of nothing": ("a: *b\n", UNREADABLE + "line 1, column 4: found undefined alias"),
     "an interpolation without an end": (annealing(END % "'${oc.env:'"), UNREADABLE + "mismatched input '<EOF>' expecting {INTER_OPEN, BRACE_OPEN, BRACE_CLOSE, QUOTE_OPEN_SINGLE, QUOTE_OPEN_DOUBLE, COMMA, BR"),
 }  # fmt: skip

@@ -31,6 +31,7 @@ _CYCLE = {"cycle_length": 70_001, "min_value": -1.0, "max_value": 3.0}
 SETTINGS: dict[str, dict[str, Any]] = {
     **{name: {"strategy": name, **_RAMP} for name in ("linear", "cosine", "exponential", "saturating", "sigmoid")},
     "polynomial": {"strategy": "polynomial", **_RAMP, "power": 2.5},
+    "competence": {"strategy": "competence", **_RAMP, "power": 3},
     "constant": {"strategy": "constant", "value": 0.125},
     "milestones": {"strategy": "milestones", "schedule": {0: 1.0, 123_457: 0.5, 654_321: 0.25, 999_999: 0.0}},
     "cosine_wave": {"strategy": "cyclical", **_CYCLE},
@@ -78,6 +79,7 @@ CLOSED: dict[str, Callable[[int], Any]] = {
         mp.mpf("0.25") + mp.mpf("3.75") * (_logistic(_share(t)) - _logistic(0)) / (_logistic(1) - _logistic(0))
     ),
     "polynomial": lambda t: mp.mpf("0.25") + mp.mpf("3.75") * mp.sqrt(_share(t) ** 5),
+    "competence": lambda t: mp.cbrt(mp.mpf("0.25") ** 3 + (64 - mp.mpf("0.25") ** 3) * _share(t)),
     "constant": lambda t: mp.mpf("0.125"),
     "milestones": lambda t: 1 if t < 123_457 else 0.5 if t < 654_321 else 0.25 if t < 999_999 else 0,
     "cosine_wave": lambda t: -1 + 4 * mp.sin(mp.pi * _in_wave(t)) ** 2,

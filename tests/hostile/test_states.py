@@ -50,7 +50,7 @@ SCHEDULES: dict[str, tuple[dict[str, Any], Found]] = {
     "saturating": ({"end_value": 4, "rate": 2, "total_steps": 3}, ([0.25], {})),
     "polynomial": ({"end_value": 4, "power": 2, "total_steps": "25%"}, ([0.25], {"total_steps=25%": 1.0})),
     "sigmoid": ({"end_value": 4, "steepness": 6, "total_steps": "2ep", "interval": "step"}, ([0.25], {"total_steps=2ep": 4.0})),
-    "competence": ({"end_value": 4, "total_steps": "75%"}, ([0.25], {"total_steps=75%": 3.0})),
+    "competence": ({"total_steps": "75%"}, ([0.25], {"total_steps=75%": 3.0})),
     "constant": ({"value": 3}, ([0.25], {})),
     "cyclical": ({"cycle_length": "50%", "min_value": 0, "max_value": 1.5}, ([0.25], {"cycle_length=50%": 2.0})),
     "warm_restart": (

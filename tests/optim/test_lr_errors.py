@@ -19,7 +19,7 @@ from tests.optim.runs import optimizer, run, settings
 NAN = float("nan")
 HUGE = 10**400
 
-KNOWN = "known: ChainedScheduler, Constant, ConstantLR, Cosine, "
+KNOWN = "known: ChainedScheduler, Competence, Constant, ConstantLR, Cosine, "
 STEP = "StepLR takes step_size, gamma"
 UNITS = "must be a number, '10ep', '500st' or '30%'"
 FUNCTION = "needs a function, which a config can't hold; take a schedule by name, such as Linear or Milestones"
@@ -380,6 +380,7 @@ PLAIN: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
     ("Saturating", {"end": 0.0}, ("end", "rate")),
     ("Polynomial", {"end": 0.0, "power": 2}, ("end", "power")),
     ("Sigmoid", {"end": 0.0}, ("end", "steepness")),
+    ("Competence", {"end": 0.0}, ("end", "power")),
     ("Constant", {"value": 1}, ("value",)),
     ("Cyclical", {"period": 3, "low": 0.0, "high": 1.0}, ("period", "low", "high", "wave")),
     ("WarmRestart", {"base": {"scheduler": "Linear", "end": 0.0}, "interval": 3}, ("base", "interval", "multiplier")),

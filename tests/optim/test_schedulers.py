@@ -126,6 +126,7 @@ OWN: dict[str, dict[str, Any]] = {
     "Saturating": {"start": 0.0, "end": 1.0, "rate": 3},
     "Polynomial": {"end": 0.0, "power": 2},
     "Sigmoid": {"end": 0.1, "steepness": 8},
+    "Competence": {"end": 0.1, "power": 3},
     "Cyclical": {"period": "30%", "low": 0.1, "high": 1.0},
     "WarmRestart": {"base": {"scheduler": "Cosine", "end": 0.0}, "interval": 5, "multiplier": 1.5},
     "Milestones": {"values": {3: 0.5, "50%": 0.1}},

@@ -98,6 +98,22 @@ def test_csv_on_the_terminal(write: Callable[..., str], capsys: Capture) -> None
     assert captured.err == ""
 
 
+def test_a_controller_and_what_follows_it(write: Callable[..., str], tmp_path: Path, capsys: Capture) -> None:
+    beta = {"strategy": "pi_control", "monitor": "kl", "set_point": 2, "kp": 0, "ki": 0.25, "start_value": 0}
+    config = write(annealing(beta=beta, twice={"strategy": "follow", "other": "beta", "scale": 2}), max_epochs=3)
+    assert main(["preview", config, "--csv"]) == 0
+    assert capsys.readouterr().err.splitlines() == [
+        "beta: pi_control answers to kl, which only training shows (--metric kl=FILE.csv)",
+        "twice: follows beta, which the preview doesn't see",
+    ]
+    (tmp_path / "kl.csv").write_text("kl\n3\n4\n1\n")
+    assert main(["preview", config, "--csv", "--metric", f"kl={tmp_path / 'kl.csv'}"]) == 0
+    captured = capsys.readouterr()
+    # A quarter of 3 - 2, and then of 4 - 2.
+    assert captured.out.splitlines() == ["epoch,beta,twice", "0,0.0,0.0", "1,0.25,0.5", "2,0.75,1.5"]
+    assert captured.err == ""
+
+
 def test_notes_do_not_stand_in_the_csv(write: Callable[..., str], capsys: Capture) -> None:
     config = write(annealing(a={**LINEAR, "interval": "step", "total_steps": "2st"}), max_epochs=1)
     assert main(["preview", config, "--csv"]) == 0
@@ -635,6 +651,8 @@ def test_schedules_load_nothing_heavy(config: str, options: list[str]) -> None:
 
 def test_triggers_of_stoppers_and_metrics_load_nothing_heavy(write: Callable[..., str]) -> None:
     rules = {"a": on("early_stopper_half_patience"), "b": on("metric_plateau", monitor="val_loss", patience=2)}
+    rules["c"] = {"strategy": "on_plateau", "monitor": "val_loss", "factor": 0.5}
+    rules["d"] = {"strategy": "follow", "other": "a"}
     assert loaded([write(annealing(**rules), stopping())]) == "0 []"
 
 

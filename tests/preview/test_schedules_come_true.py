@@ -9,6 +9,7 @@ import pytest
 
 from lightning_anneal import (
     BetaScheduleCallback,
+    Competence,
     Constant,
     Cosine,
     Cyclical,
@@ -39,6 +40,8 @@ SETTINGS: dict[str, Any] = {
     "saturating": {"strategy": "saturating", "end_value": 3.0, "rate": 2.0, "total_steps": "5ep"},
     "polynomial": {"strategy": "polynomial", "end_value": 3.0, "power": 3, "total_steps": "10st"},
     "sigmoid": {"strategy": "sigmoid", "start_value": 1.0, "end_value": 0.0, "steepness": 6},
+    "competence": {"strategy": "competence", "start_value": 0.01, "total_steps": "70%"},
+    "competence_by_step": {"strategy": "Competence", "end_value": 3.0, "power": 3, "interval": "step"},
     "scheduled": {"strategy": "SCHEDULED", "schedule": {0: 1.0, "3": 0.3, "75%": 0.1}},
     "late": {"strategy": "milestones", "schedule": {2: 1.5}},
     "cyclical": {"strategy": "cyclical", "cycle_length": 3, "min_value": 0.1, "max_value": 0.9},
@@ -70,6 +73,7 @@ SETTINGS: dict[str, Any] = {
     "Saturating": Saturating(0, 1, 5),
     "Polynomial": Polynomial(0, 1, 5, 2.5),
     "Sigmoid": Sigmoid(0, 1, 5),
+    "Competence": Competence(0, 1, 5),
     "Milestones": Milestones({3: 4.0}),
     "Cyclical": Cyclical(4, 1, 2, "triangle"),
     "WarmRestart": WarmRestart(Linear(0, 1, 4), 2, 0.5),

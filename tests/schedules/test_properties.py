@@ -20,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lightning_anneal import (
+    Competence,
     Constant,
     ConstantBetaScheduler,
     Cosine,
@@ -77,11 +78,12 @@ def _two_betas(make: Callable[..., Any], *more: st.SearchStrategy[Any]) -> st.Se
     return st.builds(lambda pair, length, *rest: make(pair[1], length, pair[0], *rest), pairs, lengths, *more)
 
 
-def _ramp(examples: st.SearchStrategy[Any]) -> Kind:
+def _ramp(examples: st.SearchStrategy[Any], *, joined: bool = True) -> Kind:
     return Kind(
         examples,
         lambda s: [(-1, s.start), (0, s.start), (s.duration, s.end), (s.duration * 2 + 1, s.end), (math.inf, s.end)],
         lambda s: [(0, s.duration), (s.duration, s.duration + 1e6)],
+        joined,
     )
 
 
@@ -133,6 +135,8 @@ RAMPS = {
     "Saturating": _ramp(st.builds(Saturating, ends, ends, lengths, shapes)),
     "Polynomial": _ramp(st.builds(Polynomial, ends, ends, lengths, shapes)),
     "Sigmoid": _ramp(st.builds(Sigmoid, ends, ends, lengths, shapes)),
+    # A root is endlessly steep where it meets 0, so that the last step of a float is no small one.
+    "Competence": _ramp(st.builds(Competence, betas, betas, lengths, shapes), joined=False),
 }
 ramps = st.one_of(*(kind.examples for kind in RAMPS.values()))
 

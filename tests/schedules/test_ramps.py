@@ -6,7 +6,17 @@ from math import cos, pi
 
 import pytest
 
-from lightning_anneal import AnnealError, Constant, Cosine, Exponential, Linear, Polynomial, Saturating, Sigmoid
+from lightning_anneal import (
+    AnnealError,
+    Competence,
+    Constant,
+    Cosine,
+    Exponential,
+    Linear,
+    Polynomial,
+    Saturating,
+    Sigmoid,
+)
 
 
 @pytest.mark.parametrize(
@@ -24,6 +34,15 @@ from lightning_anneal import AnnealError, Constant, Cosine, Exponential, Linear,
         (Saturating(0, 3, 2, rate=1.3862943611198906), {0: 0.0, 1: 2.0, 2: 3.0}),
         (Polynomial(0, 16, 4, power=2), {1: 1.0, 2: 4.0, 3: 9.0, 4: 16.0}),
         (Polynomial(1, 0, 4, power=0.5), {1: 0.5, 4: 0.0}),
+        # 2 sqrt(t)
+        (Competence(0, 4, 4), {0: 0.0, 1: 2.0, 2: 2.8284271, 3: 3.4641016, 4: 4.0, 9: 4.0}),
+        # sqrt(49 + 60 t): 109, 169, 229 on the way from 49 to 289, and back
+        (Competence(7, 17, 4), {0: 7.0, 1: 10.4403065, 2: 13.0, 3: 15.1327460, 4: 17.0}),
+        (Competence(17, 7, 4), {0: 17.0, 2: 13.0, 4: 7.0}),
+        # 4 times the third root of t
+        (Competence(0, 8, 8, power=3), {0: 0.0, 1: 4.0, 8: 8.0}),
+        (Competence(1, 3, 4, power=1), {1: 1.5, 3: 2.5}),
+        (Competence(0, 0, 4), {0: 0.0, 1: 0.0, 4: 0.0}),
         # at a quarter s = 1 / (1 + e^3) = 0.04742587, s(0) = 1 / (1 + e^6) = 0.00247262: 0.04495325 / 0.99505476
         (Sigmoid(0, 1, 4), {0: 0.0, 1: 0.0451767, 2: 0.5, 3: 0.9548233, 4: 1.0}),
     ],
@@ -40,6 +59,7 @@ RAMPS = [
     Saturating(0.1, 0.7, 3),
     Polynomial(0.1, 0.7, 3, 2),
     Sigmoid(0.1, 0.7, 3),
+    Competence(0.1, 0.7, 3),
 ]
 
 
@@ -96,6 +116,11 @@ def test_cosine_is_the_cosine() -> None:
         (lambda: Saturating(0, 1, 3, rate=1e-310), "Saturating.rate: too small for a float, got 1e-310"),
         (lambda: Sigmoid(0, 1, 3, steepness=1e-320), "Sigmoid.steepness: too small for a float, got 9.99989e-321"),
         (lambda: Sigmoid(0, 1, 3, steepness=0), "Sigmoid.steepness: must be positive, got 0"),
+        (lambda: Competence(-1, 1, 3), "Competence.start: must not be negative, got -1"),
+        (lambda: Competence(0, -0.5, 3), "Competence.end: must not be negative, got -0.5"),
+        (lambda: Competence(0, 1, 0), "Competence.duration: must be positive, got 0"),
+        (lambda: Competence(0, 1, 3, power=0), "Competence.power: must be positive, got 0"),
+        (lambda: Competence(0, 1, 3, power=1e-320), "Competence.power: too small for a float, got 9.99989e-321"),
         (lambda: Constant(10**400), "Constant.value: must be a finite number, got one too large for a float"),
     ],
 )

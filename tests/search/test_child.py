@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -188,6 +189,25 @@ def test_a_program_that_is_not_there_is_a_mistake(tmp_path: Path) -> None:
     output, _ = process.communicate(timeout=120)
     assert (process.returncode, output) == (2, "error: pyhton: No such file or directory\n")
     assert read_json(tmp_path / "status.json") == {"state": "failed", "attempts": 1, "exit_status": 2}
+
+
+def test_a_variable_that_is_not_there_is_a_mistake(tmp_path: Path) -> None:
+    process = child(prepared(tmp_path, "true ${oc.env:NOT_THERE} {config}"))
+    output, _ = process.communicate(timeout=120)
+    assert (process.returncode, output) == (2, "error: search.command: the environment has no 'NOT_THERE'\n")
+    # Not as a killed one, which would be tried again.
+    assert read_json(tmp_path / "status.json") == {"state": "failed", "attempts": 1, "exit_status": 2}
+
+
+def test_a_variable_is_put_into_its_word_whatever_quotes_it_has(tmp_path: Path) -> None:
+    program = tmp_path / "told.py"
+    program.write_text("import json, sys; print(json.dumps(sys.argv[1:]))")
+    token = "${oc.env:TOKEN}"
+    command = f"""{sys.executable} {program} {token} "{token}" '{token}' --token=${{oc.env: TOKEN }} {{config}}"""
+    held = 'it\'s "$HOME" \\1'
+    process = child(prepared(tmp_path, command), env={**os.environ, "TOKEN": held})
+    output, _ = process.communicate(timeout=120)
+    assert json.loads(output) == [held, held, held, f"--token={held}", str(tmp_path / "config.yaml")]
 
 
 def test_outside_of_a_search_there_is_nothing(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ import ctypes
 import importlib.util
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +16,7 @@ from typing import Any
 import pytest
 
 from lightning_anneal.search import attached, driver_watch, keeper
-from lightning_anneal.search.driver_watch import die_with_the_parent, end_with_the_driver, let_watch
+from lightning_anneal.search.driver_watch import die_with_the_parent, end_with_the_driver, kill_run, let_watch
 
 DRIVER = "LIGHTNING_ANNEAL_DRIVER"
 PR_SET_PDEATHSIG = 1  # of linux/prctl.h
@@ -43,6 +45,20 @@ def test_all_processes_of_a_run_are_killed_when_the_pipe_is_closed(monkeypatch: 
     os.close(watched)
     # Its own group last, because that is itself.
     assert killed == [Path("run"), (0, signal.SIGKILL)]
+
+
+def test_a_runs_processes_are_killed_in_sessions_of_their_own_and_no_others(tmp_path: Path) -> None:
+    def waiting(run: Path) -> subprocess.Popen[bytes]:
+        environment = {**os.environ, "LIGHTNING_ANNEAL_RUN": str(run)}
+        words = [sys.executable, "-c", "input()"]
+        return subprocess.Popen(words, stdin=subprocess.PIPE, env=environment, start_new_session=True)
+
+    with waiting(tmp_path / "run") as its, waiting(tmp_path / "run_2") as another:
+        kill_run(tmp_path / "run")
+        assert its.wait(timeout=60) == -signal.SIGKILL
+        # It ends by itself.
+        another.communicate(b"\n", timeout=60)
+        assert another.returncode == 0
 
 
 def test_the_system_is_asked_to_kill_a_process_with_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:

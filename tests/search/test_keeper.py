@@ -142,10 +142,11 @@ def test_a_lightning_that_knows_nothing_of_weights_only_is_not_told_of_it(
         given.append((model, ckpt_path))
 
     resuming = keeper._resuming(fit, SIGTERMException)
+    # Before the variable is there: Lightning asks the package for callbacks, which would change `fit` for all tests.
+    trainer = lightning.pytorch.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
     monkeypatch.setenv("LIGHTNING_ANNEAL_RUN", str(tmp_path))
     for name in ("last.ckpt", "last_of_fit_2.ckpt"):
         (tmp_path / name).touch()
-    trainer = lightning.pytorch.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
     resuming(trainer, "a")
     resuming(trainer, "b")
     resuming(trainer, "c")

@@ -177,6 +177,7 @@ def test_what_is_killed_is_taken_up_again_and_what_fails_is_told(
     assert f"1 of 4 runs aren't finished: {failed.name}" in told
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_stops_the_runs(cluster: None, tmp_path: Path) -> None:
     assert main(searched(tmp_path, "--engine", "ray", trouble={"grid": ["interrupted"]})) == 130
     [run] = plan_in(tmp_path).runs

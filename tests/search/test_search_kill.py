@@ -115,12 +115,15 @@ class Search:
         self.said = folder.parent / f"said.{time.monotonic_ns()}"
         # What is ignored here would be ignored there.
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        # As nohup has it; these tests themselves are to go on when their terminal is gone.
+        hangup = signal.signal(signal.SIGHUP, signal.SIG_DFL)
         with self.said.open("w") as out:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "lightning_anneal.cli", "search", "--resume", str(folder), *options],
                 cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
                 env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
             )  # fmt: skip
+        signal.signal(signal.SIGHUP, hangup)
 
     @property
     def pid(self) -> int:

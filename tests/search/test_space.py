@@ -200,6 +200,16 @@ def test_modules_that_can_not_be_imported(
     assert takes(class_path, "lr", "fast") is True
 
 
+def test_the_fields_of_a_dataclass_are_looked_at() -> None:
+    check_arguments(model(optim={"learning_rate": 0.1, "optimizer_kwargs": {"momentum": 0.9}}))
+    with pytest.raises(AnnealError) as error:
+        check_arguments(model(optim={"learning_rate": "fast"}))
+    assert str(error.value) == f"{I}.optim.learning_rate: Model doesn't take 'fast' there"
+    with pytest.raises(AnnealError) as error:
+        check_arguments(model(optm={"learning_rate": 0.1}))
+    assert str(error.value) == f"{I}: Model has no 'optm'; did you mean 'optim'?"
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [

@@ -378,6 +378,7 @@ class Interrupting(Tiny):
 
 
 @pytest.mark.processes
+@pytest.mark.usefixtures("interruptible")
 def test_a_search_that_is_interrupted_and_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
