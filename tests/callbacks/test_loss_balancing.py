@@ -297,7 +297,7 @@ GOOD = {"a": 3.0, "b": 1.0}  # weights 0.5 and 1.5
     [
         # The batch that has been there last, of 1 each.
         ([GOOD, {"a": NAN, "b": 9.0}, {"a": 1.0, "b": 3.0}, GOOD], [[0.5, 1.5], [0.5, 1.5], [1.5, 0.5]], "a is nan"),
-        ([{"a": INF, "b": 1.0}, GOOD, {"a": 1.0, "b": -INF}, GOOD], [[1.0, 1.0], [0.5, 1.5], [0.5, 1.5]], "a is nan"),
+        ([{"a": INF, "b": 1.0}, GOOD, {"a": 1.0, "b": -INF}, GOOD], [[1.0, 1.0], [0.5, 1.5], [0.5, 1.5]], "a is inf"),
         ([GOOD, {"b": 9.0}, {"b": 9.0}, GOOD], [[0.5, 1.5], [0.5, 1.5], [0.5, 1.5]], "no metric 'a' to be seen"),
     ],
 )
