@@ -208,12 +208,13 @@ class Measures:
         # What is logged is such as the metric of a validation.
         return {key: self._read(trainer, key) for key in due}
 
-    def read_epoch(self, trainer: Trainer, *, ended: bool) -> dict[str, Means]:
+    def read_epoch(self, trainer: Trainer, *, ended: bool, whole: bool = True) -> dict[str, Means]:
         """What the controllers by epoch see that have anything new to see. Takes all processes.
 
         Args:
             trainer: The trainer.
             ended: Whether an epoch has ended, not only a validation.
+            whole: Whether all that belongs to the epoch has come, so that a metric which hasn't is missing.
 
         Raises:
             AnnealError: On every process, for a metric of a batch that was no single number.
@@ -223,11 +224,11 @@ class Measures:
             means = self._read(trainer, key, batches=ended)
             found = any(value is not None for value in means.values()) if ended else None not in means.values()
             if ended:
-                self._silent[key] = 0 if found else self._silent.get(key, 0) + 1
+                self._silent[key] = 0 if found else self._silent.get(key, 0) + whole
             elif found:
                 self._silent[key] = -1  # The epoch that is to end has had its metric.
             # A validation comes every so many epochs.
-            if found or (ended and self._silent[key] >= (trainer.check_val_every_n_epoch or 1)):
+            if found or (ended and whole and self._silent[key] >= (trainer.check_val_every_n_epoch or 1)):
                 seen[key] = means
         return seen
 

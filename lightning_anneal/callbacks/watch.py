@@ -64,11 +64,13 @@ class Watch:
             epoch_ended: Whether this is the start of an epoch.
         """
         own: dict[str, Reading] = {}
+        # Resumed behind an epoch's last batch, Lightning leaves out what comes after it: no metric of that is missing.
+        whole = self.poll.pending
 
         def see() -> tuple[dict[str, Reading], dict[str, Means], list[str]]:
             engine = self._engine
             own.update(self.poll.read(trainer, engine.reactions, epoch_ended=epoch_ended, waiting=engine.waiting))
-            means = self.measures.read_epoch(trainer, ended=epoch_ended) if self.measures else {}
+            means = self.measures.read_epoch(trainer, ended=epoch_ended, whole=whole) if self.measures else {}
             return own, means, self.measures.known(trainer, means.values())
 
         readings, means, known = agree(trainer.strategy, see)

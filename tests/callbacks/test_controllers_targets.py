@@ -286,7 +286,7 @@ def test_another_controller_under_the_same_name(tmp_path: Path) -> None:
     trainer.fit(module)
     trainer.save_checkpoint(tmp_path / "last.ckpt")
     geco = {"strategy": "constraint", "monitor": "kl", "limit": 3.0, "start_value": 0.25, "interval": "step"}
-    with pytest.warns(UserWarning, match=r"^beta: the checkpoint is that of another controller \(PIControl\)"):
+    with pytest.warns(UserWarning, match=r"^beta: the checkpoint is that of another controller \(PIControl of kl\)"):
         _, again = fit(tmp_path, {"beta": geco}, module=Steered([3.0] * 16), ckpt_path=tmp_path / "last.ckpt")
     assert again.values == [0.25] * 8
 

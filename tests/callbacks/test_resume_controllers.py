@@ -128,11 +128,12 @@ def differing(resumed: Steered, whole: Steered, begins: int, but: str = "") -> l
 class Run:
     """Fits, all alike."""
 
-    def __init__(self, folder: Path, **options: Any) -> None:
+    def __init__(self, folder: Path, params: dict[str, Any] | None = None, **options: Any) -> None:
         self.folder, self.options = folder, {"max_epochs": EPOCHS, **options}
+        self.params = PARAMS if params is None else params
 
     def fit(self, *callbacks: Callback, ckpt_path: Path | None = None) -> tuple[Steered, dict[str, Any]]:
-        module, annealing = Steered(), HyperparamAnnealingCallback(PARAMS)
+        module, annealing = Steered(), HyperparamAnnealingCallback(self.params)
         options = {**self.options, "enable_checkpointing": bool(callbacks)}
         with no_news():
             trainer_for(self.folder, annealing, *callbacks, **options).fit(module, ckpt_path=ckpt_path)
@@ -152,15 +153,23 @@ class Run:
             # Of batches done, or of optimizer steps.
             number = int(checkpoint.stem.split("-")[1].removeprefix("step="))
             done = number if saved == "every batch" else number * of_a_step
-            if saved == "every batch" and done % BATCHES % self.options.get("val_check_interval", BATCHES) == 0:
+            validates = self.options.get("limit_val_batches", 1) != 0
+            if (
+                validates
+                and saved == "every batch"
+                and done % BATCHES % self.options.get("val_check_interval", BATCHES) == 0
+            ):
                 continue  # Lightning skips the validation of a run that is resumed after the batch before it
+            if saved == "every batch" and done == len(whole.trace):
+                continue  # It is over: what the last epoch has brought is for the next one, should there be one.
             resumed, state = self.fit(ckpt_path=checkpoint)
             # Lightning doesn't save the gradients of half a step, on which the weights and the loss depend.
             whole_step = done % BATCHES % of_a_step == 0
             assert differing(resumed, whole, done, "" if whole_step else "loss") == [], checkpoint.name
             for key in ("steered", "triggers", "followed"):
                 mine, its = (
-                    {n: v for n, v in each[key].items() if whole_step or "loss" not in n} for each in (state, end)
+                    {n: v for n, v in each.get(key, {}).items() if whole_step or "loss" not in n}
+                    for each in (state, end)
                 )
                 assert mine == its, checkpoint.name
             assert not whole_step or resumed.final == whole.final, checkpoint.name
@@ -187,6 +196,16 @@ def test_from_every_checkpoint(tmp_path: Path, saved: str) -> None:
 )
 def test_from_every_checkpoint_of_other_runs(tmp_path: Path, saved: str, options: dict[str, Any]) -> None:
     Run(tmp_path, max_epochs=3, **options).check(saved)
+
+
+def test_from_every_batch_also_the_last_one_where_nothing_is_validated(tmp_path: Path) -> None:
+    own = {
+        name: settings
+        for name, settings in PARAMS.items()
+        if "val_loss" not in str(settings) and settings.get("other") != "annealed.validated"
+    }
+    assert len(own) >= 12
+    Run(tmp_path, own, limit_val_batches=0, max_epochs=3).check("every batch")
 
 
 class At(Callback):

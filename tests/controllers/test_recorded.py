@@ -198,6 +198,20 @@ def test_a_gate_in_a_loop_of_ones_own(name: str, interval: str) -> None:
     assert values == expected
 
 
+def test_a_gates_frequency_is_that_of_its_own_clock() -> None:
+    """The value moves at every third time of a clock that runs in some of the epochs only."""
+    expected = list(series.gated(SERIES, lambda t: CURVE(t - t % 3), 3.0))
+    when = {"monitor": "kl", "below": 3.0}
+    given = {"strategy": "gated", "schedule": CURVE_SETTINGS, "advance_when": when, "frequency": 3}
+    model = SimpleNamespace(beta=0.0)
+    manager = AnnealingManager({"beta": given}, objects={"model": model})
+    values = []
+    for i in range(UPDATES):
+        manager.step(epoch=i, metrics={"kl": SERIES[i - 1]} if i else None)
+        values.append(model.beta)
+    assert values == expected
+
+
 # -- on_plateau -----------------------------------------------------------------------------------------------------
 
 PLATEAUS: dict[str, dict[str, Any]] = {

@@ -121,5 +121,5 @@ def test_any_damage_to_what_was_measured(saved: Any) -> None:
             callback = HyperparamAnnealingCallback(params)
             line = refusal(callback.load_state_dict, damaged(saved, path, odd))
             if not line:
-                callback._measures.begin(trainer, torch.device("cpu"), 0)
+                callback._watch.measures.begin(trainer, torch.device("cpu"), 0)
             assert not line or told(line), (path, odd, line)
