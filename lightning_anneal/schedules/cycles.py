@@ -133,9 +133,7 @@ class WarmRestart(Schedule):
         object.__setattr__(self, "_sum", [0.0])
 
     def __call__(self, t: float) -> float:
-        if t >= self._restarts[-1]:
-            self._extend_past(t)
-        return self._curve(t - self._restarts[bisect_right(self._restarts, t) - 1] if t > 0 else 0.0)
+        return self._curve(t - self._around(t)[0] if t > 0 else 0.0)
 
     def restart_info(self, t: float) -> RestartInfo:
         """Where ``t`` stands among the restarts, for any ``t`` in any order.
@@ -145,10 +143,8 @@ class WarmRestart(Schedule):
             RestartInfo(last=10, since=3, next=20, is_restart=False)
         """
         t = max(t, 0)
-        self._extend_past(t)
-        index = bisect_right(self._restarts, t)
-        last = self._restarts[index - 1]
-        return RestartInfo(last, t - last, self._restarts[index], index > 1 and t == last)
+        last, following = self._around(t)
+        return RestartInfo(last, t - last, following, 0 < t == last)
 
     def next_event(self, t: float) -> float:
         return self.restart_info(t).next
@@ -157,11 +153,31 @@ class WarmRestart(Schedule):
     def bounds(self) -> tuple[float, float]:
         return self._curve.bounds
 
-    def _extend_past(self, t: float) -> None:
+    def _around(self, t: float) -> tuple[int, int]:
+        """The last restart up to ``t``, or the beginning, and the next restart."""
         if t > _LATEST:
             raise AnnealError("WarmRestart", f"t must be at most {_LATEST:g}, got {t:g}")
+        if self.multiplier == 1:
+            # Not from a memo, which would fill the memory where a run has so many steps.
+            k = math.floor(t / self.interval + 1)
+            following = math.floor(k * self.interval + 0.5)
+            # Rounded half up: the next one may lie before t, and the one before it behind.
+            if following <= t:
+                return following, math.floor((k + 1) * self.interval + 0.5)
+            last = math.floor((k - 1) * self.interval + 0.5)
+            return (last, following) if last <= t else (math.floor((k - 2) * self.interval + 0.5), last)
+        if t >= self._restarts[-1] and not self._extend_past(t):
+            return math.floor(t), math.floor(t) + 1
+        index = bisect_right(self._restarts, t)
+        return self._restarts[index - 1], self._restarts[index]
+
+    def _extend_past(self, t: float) -> bool:
+        """Work out the restarts until behind ``t``, or to where each stretch is 1, which is told as false."""
         while self._restarts[-1] <= t:
-            k = len(self._restarts) - 1
+            stretch = self.interval * self.multiplier ** (len(self._restarts) - 1)
+            if self.multiplier < 1 and self._sum[0] + stretch / (1 - self.multiplier) < self._restarts[-1]:
+                return False
+            self._sum[0] += stretch
             # A multiplier below 1 shrinks the stretches towards nothing; the floor of 1 keeps the restarts moving.
-            self._sum[0] += self.interval * self.multiplier**k
             self._restarts.append(max(math.floor(self._sum[0] + 0.5), self._restarts[-1] + 1))
+        return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 
 import pytest
 
@@ -38,6 +39,7 @@ def test_the_high_is_exact(kind: str) -> None:
         # 8, 12, 14, 15, 15.5 -> 16, and from there on 1 at a time: 15.75 would be 16 again
         (8, 0.5, [8, 12, 14, 15, 16, 17]),
         (2.5, 1, [3, 5, 8, 10, 13, 15]),
+        (10.1, 1, [10, 20, 30, 40, 51, 61]),
         (1, 0.1, [1, 2, 3, 4, 5, 6]),
     ],
 )
@@ -69,12 +71,47 @@ def test_restart_info() -> None:
     ]
 
 
-def test_any_order_gives_the_same() -> None:
+@pytest.mark.parametrize(
+    ("interval", "t", "expected"),
+    [
+        # 2.5 is rounded up, and 2.4 down.
+        (2.5, 2.75, (0, 2.75, 3, False)),
+        (2.4, 2.25, (2, 0.25, 5, False)),
+        # 455 * 10.1 = 4595.5, of which 455 times 10.1 added up in floats falls short.
+        (10.1, 4595, (4585, 10, 4596, False)),
+        (10.1, 4596, (4596, 0, 4606, True)),
+    ],
+)
+def test_a_restart_is_at_a_whole_number(interval: float, t: float, expected: tuple[float, ...]) -> None:
+    assert tuple(WarmRestart(Linear(0, 1, 5), interval).restart_info(t)) == expected
+
+
+@pytest.mark.parametrize(
+    ("schedule", "value", "expected"),
+    [
+        (WarmRestart(Linear(0, 1, 5), 5), 0.8, (99_999_995, 4, 100_000_000, False)),
+        # 8, 12, 14, 15, 16, and from there on each step.
+        (WarmRestart(Linear(0, 1, 5), 8, 0.5), 0.0, (99_999_999, 0, 100_000_000, True)),
+    ],
+)
+def test_many_restarts_take_no_memory(
+    schedule: WarmRestart, value: float, expected: tuple[float, float, float, bool]
+) -> None:
+    tracemalloc.start()
+    try:
+        assert (schedule(99_999_999), schedule.restart_info(99_999_999)) == (value, expected)
+        assert tracemalloc.get_traced_memory()[1] < 100_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("multiplier", [1.2, 1.0, 0.5])
+def test_any_order_gives_the_same(multiplier: float) -> None:
     times = list(range(500))
-    forward = WarmRestart(Linear(0, 1, 30), 40, 1.2)
+    forward = WarmRestart(Linear(0, 1, 30), 40, multiplier)
     in_order = {t: (forward(t), forward.restart_info(t)) for t in times}
     random.Random(3).shuffle(times)
-    shuffled = WarmRestart(Linear(0, 1, 30), 40, 1.2)
+    shuffled = WarmRestart(Linear(0, 1, 30), 40, multiplier)
     assert {t: (shuffled(t), shuffled.restart_info(t)) for t in times} == in_order
 
 
