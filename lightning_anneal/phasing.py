@@ -53,9 +53,6 @@ class Phasing:
         """The ends and durations that depended on the run, as they were found when it began."""
         self._ends: dict[str, End] = {}
 
-    def __bool__(self) -> bool:
-        return bool(self.plan)
-
     @property
     def index(self) -> int:
         """The number of the running phase."""
@@ -305,10 +302,7 @@ def build_part(recipe: Recipe, lengths: Lengths, phasing: Phasing, index: int, a
         return recipe.build(inside, start)
     except AnnealError as error:
         # By its place in the config.
-        prefix = f"{lengths.where}.{inside.prefix}"
-        if not error.where.startswith(prefix):
-            raise
-        key = error.where.removeprefix(prefix)
+        key = error.where.removeprefix(f"{lengths.where}.{inside.prefix}")
         raise AnnealError(f"phases.{phase.name}.anneal.{lengths.where}.{key}", error.what) from None
 
 

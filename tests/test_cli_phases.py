@@ -189,7 +189,10 @@ def test_nothing_inside_is_ever_called(tmp_path: Path, place: str, capsys: pytes
     assert not touched.exists()
 
 
-@pytest.mark.parametrize("place", attacks(Path()))
+@pytest.mark.parametrize(
+    "place",
+    ["all phases", "a phase", "an end", "set", "a value", "settings", "losses", "a loss", "weights", "a method"],
+)
 def test_nor_past_this_packages_own_look(tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """As LightningCLI would meet it in a user's own script: what is annotated as a bare list or dict is not parsed."""
     for look in ("check_callbacks", "refuse_classes"):

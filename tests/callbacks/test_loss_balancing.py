@@ -286,6 +286,13 @@ def test_fixed(tmp_path: Path, weights: Any, options: Any, expected: Any, interv
     assert seen == [pytest.approx(row) for row in expected for _ in range(times)]
 
 
+@pytest.mark.filterwarnings("ignore:.*is longer than the run")
+def test_whether_two_points_are_one_shows_only_in_the_run(tmp_path: Path) -> None:
+    weights = {"a": {"strategy": "scheduled", "schedule": {0: 3, "5ep": 2, "5000st": 1}}}
+    callback = LossBalancingCallback(AB, "fixed", weights=weights)
+    assert fit(tmp_path, Weighed(FEW, batches=2), callback) == [[1.5, 0.5]] * 2
+
+
 # -- what there is nothing to go by ---------------------------------------------------------------------------------
 
 NAN, INF = math.nan, math.inf
@@ -363,9 +370,13 @@ VALIDATIONS = [{"save_on_train_epoch_end": False}]
 
 
 @pytest.mark.parametrize(
-    ("run", "saved"), [*((run, STEPS) for run in RUNS), *((run, VALIDATIONS) for run in RUNS if "epoch" in run)]
+    ("run", "saved", "told"),
+    [
+        *((run, STEPS, None) for run in RUNS),
+        *((run, STEPS, {}) for run in ("dwa", "inverse_ema")),
+        *((run, VALIDATIONS, told) for run in ("dwa by 2 epochs", "inverse_ema by epoch") for told in (None, {})),
+    ],
 )
-@pytest.mark.parametrize("told", [None, {}], ids=["returned", "logged"])
 def test_from_every_checkpoint(tmp_path: Path, run: str, saved: list[dict[str, Any]], told: Any) -> None:
     def go(*more: Callback, **options: Any) -> tuple[Weighed, LossBalancingCallback]:
         module, callback = Weighed(ROWS, batches=4, told=told), balanced(run)
