@@ -443,7 +443,7 @@ class Engine:
         """
         self.epoch, self.step_in_force = epoch, step
         if within:
-            self._apply("epoch", step, only=lambda line: not line.rule.sizes_batches)
+            self._apply("epoch", step, only=lambda line: not line.rule.sizes_batches, again=_at_once)
         # The others have their own turn.
         self._apply("step", step, only=lambda line: isinstance(line, PhasedLine))
         if self._following_steps:
@@ -466,7 +466,7 @@ class Engine:
         at = self.step_in_force if step is None else step
         intervals: tuple[Interval, ...] = ("epoch", "step")
         for interval in intervals:
-            self._apply(interval, at, only=_answers, again=lambda line: line.rule.interval in {*line.answers, "step"})
+            self._apply(interval, at, only=_answers, again=_at_once)
 
     def go_to_step(self, step: int, *, tell: bool = True, first: bool = False) -> None:
         """Put in force what holds during any optimizer step."""
@@ -635,6 +635,11 @@ def _answers(line: AnyLine) -> bool:
     if line.batch_size:
         return False
     return not isinstance(line, FollowingLine) or bool(line.answers)
+
+
+def _at_once(line: FollowingLine) -> bool:
+    """Whether a follower has its turn again where what it follows changes between the turns of schedules."""
+    return line.rule.interval in {*line.answers, "step"}
 
 
 def _kind(rule: Rule) -> type:

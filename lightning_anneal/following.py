@@ -12,6 +12,7 @@ from lightning_anneal.controllers.controller import Steer
 from lightning_anneal.errors import AnnealError, nearest
 from lightning_anneal.follow import Follow, in_order
 from lightning_anneal.lines import check_options
+from lightning_anneal.phases import Phased
 from lightning_anneal.rules import Rule
 from lightning_anneal.targets.resolve import Resolved, Roots, resolve
 from lightning_anneal.targets.target import ItemSlot, Target
@@ -69,7 +70,7 @@ class FollowingLine:
         self.root, self.root_path = self.other, self.follow.other
         """What stands at the end of a chain of followers, and what that is called."""
         self.answers: set[Interval] = set()
-        """The intervals of the rules behind it that answer to events and metrics, between the turns of schedules."""
+        """The intervals of the rules behind it that change between the turns of schedules: by events, metrics, phases."""
 
     def look(self, t: int, pending: Pending, *, again: bool = False) -> Taken:
         """What it is to go by at ``t``: what the other one is now if it is its turn, else what that was then.
@@ -171,7 +172,8 @@ def build_following(
         home = homes.get(line.other.slot.identity)
         if home is not None:
             source = by_name[home].source
-            answers = {by_name[home].interval} if isinstance(source, Reaction | Steer) else behind.get(home, set())
+            between_turns = isinstance(source, Reaction | Steer | Phased)
+            answers = {by_name[home].interval} if between_turns else behind.get(home, set())
             line.answers = set(answers)
             behind.setdefault(line.rule.name, set()).update(answers)
     return ordered

@@ -92,7 +92,9 @@ LAYERS = {
     "phasing": {
         *("checks", "clock", "errors", "lines", "phases", "recipes", "rules", "schedules", "targets"),
     },
-    "following": {"checks", "clock", "controllers", "errors", "follow", "lines", "rules", "targets", "triggers"},
+    "following": {
+        *("checks", "clock", "controllers", "errors", "follow", "lines", "phases", "rules", "targets", "triggers"),
+    },
     "preview": {
         *("errors", "checks", "clock", "config", "rules", "schedules", "triggers", "beta_rules", "drawing", "optim"),
         *("config_files", "controllers", "follow", "overrides", "steering", "terminal", ""),

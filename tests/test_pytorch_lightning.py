@@ -22,6 +22,7 @@ from lightning_anneal import (
     HyperparamAnnealingCallback,
     HyperParamSearch,
     Linear,
+    LossBalancingCallback,
     OptimizerWatchCallback,
     configure_optimizers,
 )
@@ -41,7 +42,7 @@ from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger  # noqa: E402
 from tests.other_lightning import BATCHES, Other, OtherData, other_trainer, stopper  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
-CALLBACKS = (BetaScheduleCallback, HyperparamAnnealingCallback, OptimizerWatchCallback)
+CALLBACKS = (BetaScheduleCallback, HyperparamAnnealingCallback, LossBalancingCallback, OptimizerWatchCallback)
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is longer than the run")
 
@@ -125,6 +126,41 @@ def test_the_batch_size_of_a_module_with_its_own_loader(tmp_path: Path) -> None:
     callback = HyperparamAnnealingCallback({"batch_size": {"strategy": "milestones", "schedule": {1: 8}}})
     other_trainer(tmp_path, callback, max_epochs=2).fit(module)
     assert [sum(seen[0] == epoch for seen in module.seen) for epoch in range(2)] == [8, 1]
+
+
+class Weighted(Other):
+    """Logs ``kl`` by step, twice as far above 4 in every other batch, and returns two losses, 4 and 1."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loss_weights = {"one": 1.0, "two": 1.0}
+
+    def training_step(self, batch: list[torch.Tensor], batch_idx: int) -> dict[str, torch.Tensor]:
+        self.log("kl", torch.tensor(5.0 + batch_idx % 2), on_step=True)
+        return {**super().training_step(batch, batch_idx), "one": torch.tensor(4.0), "two": torch.tensor(1.0)}
+
+
+def test_a_controller_by_step_beside_phases_and_loss_weights(tmp_path: Path) -> None:
+    module = Weighted()
+    # The mean of two batches is 1.5 above the set point, and the integral goes up by 1.5 times ki.
+    control = {
+        **{"strategy": "pi_control", "monitor": "kl", "set_point": 4.0, "kp": 0.0, "ki": 0.5, "max_value": 2.5},
+        **{"interval": "step", "frequency": 2},
+    }
+    phases = [
+        {"name": "warm", "until": 1, "set": {"hparams.rate": 1.0}},
+        {"name": "main", "set": {"hparams.rate": 2.0}},
+    ]
+    module.look = lambda: (module.hparams.rate, dict(module.loss_weights))
+    annealing = HyperparamAnnealingCallback({"beta": control}, phases=phases)
+    balancing = LossBalancingCallback(["one", "two"], method="inverse_ema")
+    other_trainer(tmp_path, annealing, balancing, max_epochs=2).fit(module, OtherData())
+    assert [seen[2] for seen in module.seen] == [0.0, 0.0, 0.75, 0.75, 1.5, 1.5, 2.25, 2.25] + [2.5] * 8
+    rates, weights = zip(*module.extra, strict=True)
+    assert list(rates) == [1.0] * 8 + [2.0] * 8
+    # In inverse proportion to 4 and 1, with a mean of 1.
+    assert list(weights[:2]) == [{"one": 1.0, "two": 1.0}, {"one": pytest.approx(0.4), "two": pytest.approx(1.6)}]
+    assert weights[-1] == {"one": pytest.approx(0.4), "two": pytest.approx(1.6)}
 
 
 @pytest.mark.parametrize("order", [1, -1])

@@ -468,7 +468,7 @@ def test_other_ways_to_run(tmp_path: Path, name: str) -> None:
         assert callback.values == values_of(max(steps - 1, 0))
 
 
-UNKNOWN = "loss.margin.monitor: no metric 'val_loss' has been logged; known: Annealing/loss.margin"
+UNKNOWN = "loss.margin.monitor: no metric 'val_loss' has been logged"
 
 # The options of the Trainer, and the margin by epoch or the error.
 TRIGGERED: dict[str, tuple[dict[str, Any], list[float] | str]] = {

@@ -73,7 +73,7 @@ SUITES = (
     Suite(
         "Another config on resume",
         "rules added, removed, renamed, of another kind, states of other versions, damaged ones: one warning or one error",
-        ("tests/hostile/test_changed_configs.py",),
+        ("tests/hostile/test_changed_configs.py", "tests/hostile/test_damaged_controllers.py"),
         "79 changes",
     ),
     Suite(

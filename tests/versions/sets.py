@@ -31,7 +31,8 @@ _DRAWS = "rich"
 # What looks at the project's files and not at what is installed, and long trainings of the examples.
 _NOT_ABOUT_VERSIONS = (
     *("tests/docs", "tests/packaging", "tests/typing", "tests/versions"),
-    *("tests/test_repository_files.py", "tests/test_study.py", "tests/test_text_data.py"),
+    *("tests/test_repository_files.py", "tests/test_text_data.py"),
+    *("tests/test_study.py", "tests/test_control_study.py", "tests/test_curriculum.py"),
 )
 # What starts processes that train, and what asks the classes of a config for their arguments.
 _NEED_TORCH_UNSEEN = (
