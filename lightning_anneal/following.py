@@ -70,7 +70,7 @@ class FollowingLine:
         self.root, self.root_path = self.other, self.follow.other
         """What stands at the end of a chain of followers, and what that is called."""
         self.answers: set[Interval] = set()
-        """The intervals of the rules behind it that change between the turns of schedules: by events, metrics, phases."""
+        """The intervals of the rules behind it that change between turns: by events, metrics and phases."""
 
     def look(self, t: int, pending: Pending, *, again: bool = False) -> Taken:
         """What it is to go by at ``t``: what the other one is now if it is its turn, else what that was then.

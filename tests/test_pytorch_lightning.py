@@ -143,10 +143,8 @@ class Weighted(Other):
 def test_a_controller_by_step_beside_phases_and_loss_weights(tmp_path: Path) -> None:
     module = Weighted()
     # The mean of two batches is 1.5 above the set point, and the integral goes up by 1.5 times ki.
-    control = {
-        **{"strategy": "pi_control", "monitor": "kl", "set_point": 4.0, "kp": 0.0, "ki": 0.5, "max_value": 2.5},
-        **{"interval": "step", "frequency": 2},
-    }
+    control = {"strategy": "pi_control", "monitor": "kl", "set_point": 4.0, "kp": 0.0, "ki": 0.5, "max_value": 2.5}
+    control |= {"interval": "step", "frequency": 2}
     phases = [
         {"name": "warm", "until": 1, "set": {"hparams.rate": 1.0}},
         {"name": "main", "set": {"hparams.rate": 2.0}},
