@@ -172,6 +172,9 @@ def table() -> list[Case]:
         cases.append(
             Case(name, [cls({f"p{i}": {**at, "values": [0.0, 1.0]} for i in range(10)}, name=name)], limit=limit)
         )
+    steered = {"strategy": "pi_control", "monitor": "loss", "set_point": 0.0, "interval": "step", "frequency": 100}
+    for name, count in (("1 controller of the loss, every 100 steps", 1), ("10 controllers of the loss", 10)):
+        cases.append(Case(name, [Pruned({f"p{i}": steered for i in range(count)}, name=name)]))
     return [
         *cases,
         Case("OptimizerWatchCallback, not logging", [OptimizerWatchCallback(log=False)], limit=1.0),

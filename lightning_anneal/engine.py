@@ -2,37 +2,38 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import torch
 
 from lightning_anneal.changes import Change, say
 from lightning_anneal.checks import Value
-from lightning_anneal.clock import Horizon, Interval, Lengths
-from lightning_anneal.errors import AnnealError, quote
+from lightning_anneal.clock import Horizon, Interval
+from lightning_anneal.errors import AnnealError
+from lightning_anneal.findings import Findings
 from lightning_anneal.follow import Follow
 from lightning_anneal.following import FollowingLine, Pending, Taken, build_following
-from lightning_anneal.horizons import follow, planned
 from lightning_anneal.lines import Line, build_lines
+from lightning_anneal.phased_lines import PhasedLine, build_phased
 from lightning_anneal.phases import Phase, Phased, Plan
-from lightning_anneal.phasing import PhasedLine, Phasing, build_phased, tried
+from lightning_anneal.phasing import Phasing
 from lightning_anneal.reactions import ReactingLine, Reactions
 from lightning_anneal.rules import Rule
 from lightning_anneal.schedules import Schedule
-from lightning_anneal.state import DAMAGE, Found, Place, State, damaged, read_state
+from lightning_anneal.state import DAMAGE, Place, State, damaged, read_state
 from lightning_anneal.steering import Course, SteeredLine, Steering
 from lightning_anneal.stepping import StepLoop
 from lightning_anneal.targets.path import parse_path
-from lightning_anneal.targets.resolve import Resolved, Roots, has_it, home_of, resolve
+from lightning_anneal.targets.resolve import home_of
 from lightning_anneal.targets.target import Target
 from lightning_anneal.triggers.reaction import Reaction
 from lightning_anneal.triggers.signals import Reading
 
-AnyLine = Line | ReactingLine | SteeredLine | FollowingLine
+OwnLine = Line | ReactingLine | SteeredLine
+"""A target with its own source of values; all that one needs to be followed."""
+AnyLine = OwnLine | FollowingLine
 
 
 class Engine:
@@ -60,13 +61,10 @@ class Engine:
         """Drop everything a run has left behind: targets, start values, firings, the place in time."""
         self.epoch = 0
         self.step_in_force = 0
-        self.found: Found = {}
-        self.run: dict[str, float | None] = {}
         self.phasing = Phasing(self.plan)
+        self.findings = Findings(self.rules, self.phasing)
         self.reactions = Reactions(self.rules, self.plan.watchers)
         self.steering = Steering(self.rules)
-        self._resolved: dict[str, Resolved] = {}
-        self._roots, self._partly = Roots(), False
         self._lines: list[Line] = []
         self._following: list[FollowingLine] = []
         self._followed: dict[str, Taken] = {}
@@ -77,98 +75,7 @@ class Engine:
         self._loop = StepLoop()
         self._following_steps: list[FollowingLine] = []
 
-    # -- binding to a run -----------------------------------------------------------------------------------------
-
-    def find_targets(self, roots: Roots, *, names: Iterable[str] | None = None) -> None:
-        """Find every place the rules write to. Writes nothing.
-
-        Args:
-            roots: What paths start from.
-            names: The rules that are meant; without it, all of them.
-
-        Raises:
-            AnnealError: If a path leads nowhere, or two lead to the same place.
-        """
-        wanted = [rule for rule in self.rules if names is None or rule.name in names]
-        there = [rule for rule in wanted if not rule.optional or has_it(rule, roots)]
-        if wanted and not there:
-            neither = " nor ".join(quote(rule.name) for rule in wanted)
-            raise AnnealError("annealing_params", f"none given, and {type(roots.model).__name__} has neither {neither}")
-        wanted = there
-        resolved = {rule.name: resolve(rule, roots) for rule in wanted}
-        taken: dict[tuple[int, object], str] = {}
-        for target in (t for r in resolved.values() for t in r.targets):
-            if (other := taken.setdefault(target.slot.identity, target.name)) != target.name:
-                raise AnnealError(target.name, f"the same place as '{other}'; keep one of them")
-        self._resolved, self._roots, self._partly = resolved, roots, names is not None
-
-    def find_starts(self, horizon: Horizon) -> Found:
-        """Find the start values and lengths that no earlier start has found, and return all of them.
-
-        Raises:
-            AnnealError: If a length can't be known.
-        """
-        found = dict(self.found)
-        self.run = self.run or planned(horizon)
-        counted = self._counted(horizon)
-        self.phasing.find_lengths(counted)
-        for rule in self.rules:
-            if rule.name not in self._resolved:
-                continue
-            starts = [_start_of(target) for target in self._resolved[rule.name].targets]
-            if rule.name in found:
-                # A parameter group that was added meanwhile begins at its own value.
-                known = found[rule.name]["start"]
-                found[rule.name] = {**found[rule.name], "start": [*known, *starts[len(known) :]]}
-                starts = found[rule.name]["start"]
-            else:
-                found[rule.name] = {"start": starts, "lengths": {}}
-            if isinstance(rule.source, Phased):
-                lengths = Lengths(rule.name, rule.interval, counted, dict(found[rule.name]["lengths"]))
-                for _ in tried(rule, lengths, float(starts[0]), self.phasing):
-                    pass
-                found[rule.name] = {"start": starts, "lengths": lengths.found}
-            elif not isinstance(rule.source, Reaction | Follow):
-                lengths = Lengths(rule.name, rule.interval, counted, dict(found[rule.name]["lengths"]))
-                rule.source.build(lengths, float(starts[0]) if rule.source.needs_start else None)
-                found[rule.name] = {"start": starts, "lengths": lengths.found}
-        self.found = found
-        return found
-
-    def _counted(self, horizon: Horizon) -> Horizon:
-        """The length of the run by the steps that an epoch had at first."""
-        return replace(horizon, steps_per_epoch=lambda: self._steps_per_epoch(horizon))
-
-    def _steps_per_epoch(self, horizon: Horizon) -> float | None:
-        """The steps of an epoch; where the batch size is annealed, with the one that it had at first."""
-        # Phases look it up in the middle of a run, when they may have changed what a step is.
-        if not self.plan and not any(rule.sizes_batches for rule in self.rules):
-            return horizon.steps_per_epoch()
-        if self.run.get("steps_per_epoch") is None:
-            self.run["steps_per_epoch"] = horizon.steps_per_epoch()
-        return self.run["steps_per_epoch"]
-
-    def find_lengths_again(self, horizon: Horizon) -> None:
-        """Find the lengths anew, for a run whose steps have become other ones."""
-        self.run.pop("steps_per_epoch", None)
-        self.phasing.lengths = {}
-        self.found = {name: {**entry, "lengths": {}} for name, entry in self.found.items()}
-        self.find_starts(horizon)
-        self.build(horizon)
-
-    def follow_horizon(self, horizon: Horizon, policy: str) -> str:
-        """Do as the policy says if the run's length is another than at first, and return what to warn of.
-
-        Raises:
-            AnnealError: If it is another, and the policy is ``"error"``.
-        """
-        found = dict(self.found)
-        if self.phasing.lengths:
-            found["phases"] = {"lengths": self.phasing.lengths}
-        found, self.run, told = follow(found, self.run, horizon, policy)
-        self.phasing.lengths = found.pop("phases", {"lengths": {}})["lengths"]
-        self.found = found
-        return told
+    # -- building on what was found -------------------------------------------------------------------------------
 
     def build(self, horizon: Horizon) -> None:
         """Build the schedules from what was found, and bind the reactions. Writes nothing.
@@ -176,30 +83,35 @@ class Engine:
         Raises:
             AnnealError: If a schedule can't be built, or something gives what its target can't take.
         """
+        findings = self.findings
+        resolved, found = findings.resolved, findings.found
+        there = [rule for rule in self.rules if rule.name in resolved and rule.name in found]
         self._lines = [
-            line
-            for rule in self.rules
-            if rule.name in self._resolved and rule.name in self.found
-            for line in build_lines(rule, self._resolved[rule.name], self.found[rule.name], horizon)
+            line for rule in there for line in build_lines(rule, resolved[rule.name], found[rule.name], horizon)
         ]
-        self.reactions.build(self.rules, self._resolved, self.found)
-        for told in self.steering.build(self._resolved, self.found, horizon):
+        self.reactions.build(self.rules, resolved, found)
+        for told in self.steering.build(resolved, found, horizon):
             warnings.warn(told, stacklevel=2)
         self._lines += self.steering.moving
-        counted = self._counted(horizon)
+        counted = findings.counted(horizon)
         self.phasing.find_lengths(counted)
-        for rule in self.rules:
-            if isinstance(rule.source, Phased) and rule.name in self._resolved and rule.name in self.found:
-                own = (self._resolved[rule.name], self.found[rule.name])
-                self._lines += build_phased(rule, *own, counted, self.phasing)
+        for rule in there:
+            if isinstance(rule.source, Phased):
+                self._lines += build_phased(rule, resolved[rule.name], found[rule.name], counted, self.phasing)
         self._followed, self._following = self._taken(), []
         if any(isinstance(rule.source, Follow) for rule in self.rules):
-            every = (self.rules, self._resolved, self._roots, self._followed, self._pending())
-            self._following = build_following(*every, partly=self._partly)
+            every = (self.rules, resolved, findings.roots, self._followed, self._pending())
+            self._following = build_following(*every, partly=findings.partly)
+
+    def find_lengths_again(self, horizon: Horizon) -> None:
+        """Find the lengths anew, for a run whose steps have become other ones."""
+        self.findings.forget_lengths()
+        self.findings.find_starts(horizon)
+        self.build(horizon)
 
     def make_tensors(self, device: torch.device) -> None:
         """Put a 0-d tensor in the place of each parameter that asks for one with ``as_tensor``."""
-        for line in self._every_line():
+        for line in self.every_line:
             target = line.target
             if line.rule.as_tensor and not target.in_place:
                 dtype = torch.int64 if target.whole else torch.float32
@@ -210,7 +122,7 @@ class Engine:
     def release(self) -> None:
         """Turn those tensors into numbers again, and let go of the run's objects."""
         self.leave_eval()
-        for line in self._every_line():
+        for line in self.every_line:
             # By name, because a resumed run has other groups, in which the checkpoint's tensors stand.
             if line.target.name in self._tensors:
                 # The value itself, which float32 had rounded.
@@ -218,7 +130,8 @@ class Engine:
                 line.target.in_place = False
         self._last_values = {**self._last_values, **self.values}
         self._followed = self._taken()
-        self._lines, self._following, self._resolved, self._roots = [], [], {}, Roots()
+        self._lines, self._following = [], []
+        self.findings.let_go()
         self.reactions.lines, self.steering.lines, self.steering.moving = [], [], []
         self._tensors = set()
         self._loop = StepLoop()
@@ -226,117 +139,26 @@ class Engine:
     @property
     def python_numbers(self) -> dict[str, str]:
         """By target, the path of each value that is kept as a Python number, not in a tensor."""
-        return {line.target.name: line.rule.path for line in self._every_line() if not line.target.in_place}
+        return {line.target.name: line.rule.path for line in self.every_line if not line.target.in_place}
 
     @property
-    def bound(self) -> bool:
-        """Whether the rules have their targets."""
-        return bool(self._resolved)
-
-    @property
-    def targets(self) -> list[Target]:
-        """Every place that is written to."""
-        return [target for resolved in self._resolved.values() for target in resolved.targets]
-
-    @property
-    def places(self) -> list[tuple[Rule, Target]]:
-        """Every place that is written to, with its rule."""
-        return [(r, t) for r in self.rules if r.name in self._resolved for t in self._resolved[r.name].targets]
-
-    @property
-    def found_names(self) -> list[str]:
-        """The rules that have targets here; an optional one may have none."""
-        return list(self._resolved)
-
-    @property
-    def batch_size(self) -> tuple[Rule, Target] | None:
-        """The rule and target of the batch size of the training data, if it is annealed."""
-        sizes = ((rule, self._resolved.get(rule.name)) for rule in self.rules)
-        return next(((rule, found.targets[0]) for rule, found in sizes if found is not None and found.batch_size), None)
-
-    @property
-    def batch_size_names(self) -> list[str]:
-        """The rules that the batch size of an epoch comes from: its own, and those that it follows."""
-        names = [rule.name for rule in self.rules if rule.sizes_batches]
-        others = {rule.name: rule.source.other for rule in self.rules if isinstance(rule.source, Follow)}
-        for name in names:
-            if (other := others.get(name)) in [rule.name for rule in self.rules]:
-                names.append(str(other))
-        return names
-
-    @property
-    def rate_of_batch_size(self) -> str | None:
-        """The learning rate that the batch size follows, if it does."""
-        following = [line for line in self._following if line.batch_size and line.root.key == "lr"]
-        return following[0].root_path if following else None
-
-    @property
-    def batch_size_now(self) -> int | None:
-        """The batch size in force, if it is annealed."""
-        return None if self.batch_size is None else int(self.batch_size[1].read())
-
-    def largest_batch_size(self) -> float:
-        """The largest batch size to come; infinite where that isn't known."""
-        target = None if self.batch_size is None else self.batch_size[1]
-        ends = [line.curve.bounds[1] for line in self._lines if line.target is target]
-        for line in self.reactions.lines:
-            if line.target is target:
-                ends += [float(value) for value in line.reaction.response.to_come(line.start)]
-        ends += [self.steering.controllers[x.key].bounds[1] for x in self.steering.lines if x.target is target]
-        return max(ends, default=math.inf)
-
-    @property
-    def first_batch_size(self) -> int | None:
-        """The batch size that the run began with, which its learning rates were chosen for."""
-        for line in self._batch_size_lines():
-            if isinstance(line, FollowingLine):
-                return int(line.target.cast(self._to_come(line, 0, self._first_value)))
-            return int(line.target.cast(self._first_value(line)))
-        return None
-
-    def batch_size_at(self, epoch: int) -> int:
-        """The batch size that is to be in force in an epoch; only for one that is annealed."""
-        [line] = self._batch_size_lines()
-        if isinstance(line, FollowingLine):
-            return int(line.target.cast(self._to_come(line, epoch, lambda other: self._value_at(other, epoch))))
-        return int(line.target.cast(self._value_at(line, epoch)))
-
-    def _first_value(self, line: AnyLine) -> Value:
-        """The value of a line that follows nothing when the run began."""
-        if isinstance(line, SteeredLine):
-            return self.steering.first_value(line)
-        return line.value if isinstance(line, FollowingLine) else line.value(0)
-
-    def _to_come(self, line: FollowingLine, epoch: int, value_of: Callable[[AnyLine], Value]) -> Value:
-        """The value that a follower is to have in an epoch, from what those by epoch are to have."""
-        by_epoch = [x for x in self._every_line() if x.rule.interval == "epoch" or isinstance(x, FollowingLine)]
-        values: dict[tuple[int, object], Value] = {}
-        for each in by_epoch:
-            if isinstance(each, FollowingLine):
-                value: Value = each.value_of(each.look(epoch, values, again=True))
-            else:
-                value = value_of(each)
-            values[each.target.slot.identity] = each.target.cast(value)
-        return values[line.target.slot.identity]
-
-    def _batch_size_lines(self) -> list[AnyLine]:
-        """What drives the batch size; nothing if it is not annealed."""
-        target = None if self.batch_size is None else self.batch_size[1]
-        return [line for line in self._every_line() if line.target is target]
-
-    @property
-    def shadowed(self) -> list[str]:
-        """The rules whose name stands in the module and in its hparams."""
-        return [name for name, resolved in self._resolved.items() if resolved.shadowed]
+    def every_line(self) -> list[AnyLine]:
+        """Every target, under what gives its values; one that follows others comes behind those."""
+        return [*self._lines, *self.reactions.lines, *self.steering.lines, *self._following]
 
     @property
     def values(self) -> dict[str, Value]:
         """The values now in force; after a run, the last ones."""
-        return {target.name: target.read() for target in self.targets} or dict(self._last_values)
+        return {target.name: target.read() for target in self.findings.targets} or dict(self._last_values)
 
     def values_of(self, names: Iterable[str]) -> dict[str, Value]:
         """The values now in force of some rules."""
-        return {t.name: t.read() for name in names if name in self._resolved for t in self._resolved[name].targets}
+        return {
+            t.name: t.read()
+            for name in names
+            if name in self.findings.resolved
+            for t in self.findings.resolved[name].targets
+        }
 
     @property
     def lines(self) -> list[Line]:
@@ -357,7 +179,7 @@ class Engine:
         """Say so where a length is longer than the run, and where the run is over before a phase begins."""
         for line in self._lines:
             line.warn_if_cut_short(horizon)
-        for told in self.phasing.beyond(self._counted(horizon)):
+        for told in self.phasing.beyond(self.findings.counted(horizon)):
             warnings.warn(told, stacklevel=2)
 
     # -- driving --------------------------------------------------------------------------------------------------
@@ -456,10 +278,12 @@ class Engine:
 
     def write_batch_size(self, *, tell: bool = True) -> bool:
         """Put the batch size of the epoch in force, before anything else; and say whether it is another one."""
-        size, before = self.batch_size, self.batch_size_now
-        target = None if size is None else size[1]
+        if self.findings.batch_size is None:
+            return False
+        _, target = self.findings.batch_size
+        before = target.read()
         self._apply("epoch", self.step_in_force, tell=tell, only=lambda line: line.target is target)
-        return self.batch_size_now != before
+        return target.read() != before
 
     def apply_answers(self, step: int | None = None) -> None:
         """Put in force what events and metrics have led to; but for a batch size, which waits for the next epoch."""
@@ -512,7 +336,7 @@ class Engine:
         again: Callable[[FollowingLine], bool] | None = None,
     ) -> None:
         """Write every value that isn't in force yet; none of them if one can't be written."""
-        due = [x for x in self._every_line() if x.rule.interval == interval and (only is None or only(x))]
+        due = [x for x in self.every_line if x.rule.interval == interval and (only is None or only(x))]
         values, pending, taken = [], dict[tuple[int, object], Value](), []
         for line in due:
             if isinstance(line, FollowingLine):
@@ -537,18 +361,15 @@ class Engine:
                     self._told.add(line.target.name)
                     self.on_change(Change(self.epoch, step, line.target.name, old, new, self._why(line)))
 
-    def _every_line(self) -> list[AnyLine]:
-        # What follows comes behind what it may follow.
-        return [*self._lines, *self.reactions.lines, *self.steering.lines, *self._following]
-
     def _value_now(self, line: AnyLine) -> Value:
         """The value that is to be in force now."""
-        return self._value_at(line, self._now(line))
+        return self.value_at(line, self._now(line))
 
     def _now(self, line: AnyLine) -> int:
         return self.epoch if line.rule.interval == "epoch" else self.step_in_force
 
-    def _value_at(self, line: AnyLine, t: int) -> Value:
+    def value_at(self, line: AnyLine, t: int) -> Value:
+        """The value of a line in an epoch (or step), by all that is known now."""
         if isinstance(line, ReactingLine):
             return self.reactions.value(line)
         if isinstance(line, FollowingLine):
@@ -557,13 +378,13 @@ class Engine:
 
     def _pending(self) -> Pending:
         """By place, what is to be in force of the lines that follow nothing."""
-        return {x.target.slot.identity: x.target.cast(self._value_now(x)) for x in self._every_line()}
+        return {x.target.slot.identity: x.target.cast(self._value_now(x)) for x in self.every_line}
 
     def _taken(self) -> dict[str, Taken]:
         """By target that follows another one: what it went by last."""
         return {**self._followed, **{x.target.name: x.taken for x in self._following if x.taken is not None}}
 
-    def _why(self, line: Line | ReactingLine | SteeredLine) -> str:
+    def _why(self, line: OwnLine) -> str:
         if isinstance(line, ReactingLine):
             return self.reactions.why(line)
         if isinstance(line, SteeredLine):
@@ -579,8 +400,8 @@ class Engine:
         """Put the ``eval_value`` of each rule that has one in force, until `leave_eval`."""
         if not self._set_aside:
             for rule in self.rules:
-                if rule.eval_value is not None and rule.name in self._resolved:
-                    for target in self._resolved[rule.name].targets:
+                if rule.eval_value is not None and rule.name in self.findings.resolved:
+                    for target in self.findings.resolved[rule.name].targets:
                         self._set_aside.append((target, target.read()))
                         target.write(rule.eval_value)
 
@@ -597,8 +418,8 @@ class Engine:
         answers = (self.reactions.plain(), self.steering.plain())
         followed = {name: taken.plain() for name, taken in self._taken().items()}
         phases = self.phasing.plain() if self.plan else {}
-        place = (self.epoch, self.step_in_force, self.found, self._places)
-        return State(*place, *answers, self.run, followed, phases).plain()
+        place = (self.epoch, self.step_in_force, self.findings.found, self._places)
+        return State(*place, *answers, self.findings.run, followed, phases).plain()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over where a saved run stood. Writes nothing.
@@ -618,8 +439,9 @@ class Engine:
         self.phasing.check_names(begun)
         # Also those that weren't in the phases before.
         self.reactions.enter_phase(self.phasing.index)
-        self.found = {**{k: v for k, v in self.found.items() if self.bound}, **saved.found}
-        self.run = saved.run or self.run
+        findings = self.findings
+        kept = findings.found if findings.resolved else {}
+        findings.found, findings.run = {**kept, **saved.found}, saved.run or findings.run
         self.epoch, self.step_in_force = saved.epoch, saved.step
 
     @property

@@ -79,8 +79,8 @@ class AnnealingManager:
         self._policy = choice("on_horizon_change", on_horizon_change, HORIZON_POLICIES)
         self._next_epoch = 0
         self._engine = Engine(rules, plan)
-        self._engine.find_targets(_roots({} if objects is None else objects, owner))
-        self._engine.find_starts(self._horizon)
+        self._engine.findings.find_targets(_roots({} if objects is None else objects, owner))
+        self._engine.findings.find_starts(self._horizon)
         self._engine.build(self._horizon)
         # A loop may call `step` after its first epoch only: what triggers start from is in force before it.
         self._engine.apply_answers()
@@ -192,9 +192,9 @@ class AnnealingManager:
         engine = self._engine
         engine.load_state_dict(state)
         self._next_epoch = _moment("checkpoint.next_epoch", state.get("next_epoch", engine.epoch + 1))
-        if told := engine.follow_horizon(self._horizon, self._policy):
+        if told := engine.findings.follow_horizon(self._horizon, self._policy):
             warnings.warn(told, stacklevel=2)
-        engine.find_starts(self._horizon)
+        engine.findings.find_starts(self._horizon)
         engine.build(self._horizon)
         engine.go_to(engine.epoch, engine.step_in_force, tell=False)
 

@@ -234,6 +234,7 @@ def test_a_small_study_of_the_vae(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert result.stat().st_mtime_ns == written
 
 
+@pytest.mark.processes
 def test_a_small_study_of_two_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(control_study, "WEIGHTS", {name: WEIGHTS[name] for name in ("equal", "by hand")})

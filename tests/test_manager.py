@@ -130,8 +130,8 @@ def test_what_settles_is_dropped_from_the_loop() -> None:
         beta={**RAMP, "interval": "step"}, kl={**RAMP, "attr_name": "loss.weights.kl.0", "interval": "step"}
     )
     engine = Engine(read_rules(config.annealing_params))
-    engine.find_targets(Roots(config))
-    engine.find_starts(Horizon())
+    engine.findings.find_targets(Roots(config))
+    engine.findings.find_starts(Horizon())
     engine.build(Horizon())
     engine.go_to_step(0)
     for step in range(1, 6):

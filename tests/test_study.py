@@ -246,6 +246,7 @@ def test_the_readme_has_the_table_and_the_picture(name: str) -> None:
     assert (ROOT / "docs" / "images" / f"study_{name}_vae.png").stat().st_size > 20_000
 
 
+@pytest.mark.processes
 def test_a_small_study_from_its_runs_to_its_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     task = replace(TASKS["digits"], epochs=2)

@@ -24,6 +24,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 
 from lightning_anneal import report
 from lightning_anneal.audit import Audit
+from lightning_anneal.batch_sizes import first_batch_size, rules_of_batch_size
 from lightning_anneal.callbacks.introduce import log_plan, log_settings
 from lightning_anneal.callbacks.loaders import begin_with_batch_size, scale_rates, scaled_names, start_epoch
 from lightning_anneal.callbacks.optimizer_watch import OptimizerWatchCallback
@@ -242,14 +243,14 @@ class RuleCallback(Callback):
         told = bind(trainer, pl_module, engine, self._watch.poll, self._on_horizon_change, self._others(trainer))
         if told:
             rank_zero_warn(told)
-        for name in engine.shadowed:
+        for name in engine.findings.shadowed:
             rank_zero_warn(f"{name}: the module and its hparams both have it; the module's is annealed, "
                            f"write hparams.{name} for the other")  # fmt: skip
         for warning in swapped_buffers(trainer, pl_module, engine):
             rank_zero_warn(warning)
         if begin_with_batch_size(trainer, engine):
             for callback in _ours(trainer):
-                if callback._engine.bound and not callback._has_state:
+                if callback._engine.findings.resolved and not callback._has_state:
                     callback._engine.find_lengths_again(horizon_of(trainer))
         self._step_names = frozenset(engine.names("step"))
         engine.make_tensors(pl_module.device)
@@ -268,7 +269,7 @@ class RuleCallback(Callback):
             # Resumed from a checkpoint that knows nothing of this callback.
             steps.done = trainer.global_step // max(1, len(trainer.optimizers))
         if trainer.is_global_zero:
-            names = [*(target.name for target in engine.targets), *scaled_names(trainer, engine)]
+            names = [*(target.name for target in engine.findings.targets), *scaled_names(trainer, engine)]
             names += ["phase"] if engine.plan else []
             folder = report.log_folder(trainer)
             anew = (
@@ -280,7 +281,7 @@ class RuleCallback(Callback):
         self._watch.begin(trainer)
         if not first and trainer.ckpt_path is None:
             # Another fit of this Trainer: its optimizers are new, and know nothing of a batch size that has grown.
-            scale_rates(trainer, engine, engine.first_batch_size, steps.done)
+            scale_rates(trainer, engine, first_batch_size(engine), steps.done)
         if first:
             # A run may begin in the midst of its phases: with a checkpoint that knows nothing of this callback.
             engine.advance_phases(trainer.current_epoch, steps.done, within=False)
@@ -464,8 +465,8 @@ class RuleCallback(Callback):
     def _restore_batch_size(self, trainer: Trainer) -> None:
         """Put the batch size of the checkpoint in force before loaders are made and the run's length is asked for."""
         engine = self._engine
-        if names := engine.batch_size_names:
-            engine.find_targets(roots_of(trainer, trainer.lightning_module), names=names)
+        if names := rules_of_batch_size(engine):
+            engine.findings.find_targets(roots_of(trainer, trainer.lightning_module), names=names)
             engine.build(horizon_of(trainer))
             engine.write_batch_size(tell=False)
 
@@ -480,11 +481,11 @@ class RuleCallback(Callback):
 
     def _bind_again(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Find the targets once more: optimizers may have got other group dictionaries."""
-        self._engine.find_targets(roots_of(trainer, pl_module))
-        self._engine.find_starts(horizon_of(trainer))
+        self._engine.findings.find_targets(roots_of(trainer, pl_module))
+        self._engine.findings.find_starts(horizon_of(trainer))
         self._engine.build(horizon_of(trainer))
         self._engine.make_tensors(pl_module.device)
-        self._watch.poll.bind(trainer, self._engine.found_names)
+        self._watch.poll.bind(trainer, self._engine.findings.names)
         self._groups = _group_ids(trainer)
 
     def _restore_values(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -494,7 +495,7 @@ class RuleCallback(Callback):
         roots = roots_of(trainer, pl_module)
         there = ("model",) if roots.datamodule is None else ("model", "datamodule")
         names = [rule.name for rule in engine.rules if home_of(rule, parse_path(rule.name, rule.path)) in there]
-        engine.find_targets(roots, names=names)
+        engine.findings.find_targets(roots, names=names)
         if self._has_state:
             engine.build(horizon_of(trainer))
             engine.make_tensors(pl_module.device)

@@ -118,7 +118,7 @@ def layout(callbacks: Sequence[Annealing]) -> tensorboard.Layout:
     """Charts for what is annealed: beta above the two terms of its loss, hierarchical weights in one chart."""
     found: tensorboard.Layout = {}
     for callback in callbacks:
-        tags = {name: callback.tag(name) for name in callback.engine.found_names}
+        tags = {name: callback.tag(name) for name in callback.engine.findings.names}
         for name, tag in tags.items():
             category, _, _ = tag.partition("/")
             charts = found.setdefault(category, {})

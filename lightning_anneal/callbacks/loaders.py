@@ -15,6 +15,7 @@ from lightning.pytorch.utilities import CombinedLoader
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.utils.data import DataLoader, IterableDataset
 
+from lightning_anneal.batch_sizes import batch_size_at, largest_batch_size, rate_followed
 from lightning_anneal.changes import Change
 from lightning_anneal.engine import Engine
 from lightning_anneal.errors import AnnealError
@@ -56,12 +57,12 @@ def train_loaders(trainer: Trainer) -> list[Any]:
 
 def begin_with_batch_size(trainer: Trainer, engine: Engine) -> bool:
     """Put the first batch size of a fit in force, and say whether it is another one than the loaders had."""
-    if engine.batch_size is None:
+    if engine.findings.batch_size is None:
         return False
     # Any rank's: the loaders are made by all ranks together.
     if not trainer.strategy.reduce_boolean_decision(engine.write_batch_size(), all=False):
         return False
-    rebuild_train_loaders(trainer, engine.batch_size[1])
+    rebuild_train_loaders(trainer, engine.findings.batch_size[1])
     return True
 
 
@@ -82,15 +83,15 @@ def start_epoch(trainer: Trainer, engine: Engine, step: int, *, begins: bool) ->
     """
     if begins:
         engine.begin_epoch(trainer.current_epoch)
-    if engine.batch_size is None:
+    if engine.findings.batch_size is None:
         engine.start_epoch(trainer.current_epoch, step, begins=begins)
         return 1.0
-    _, target = engine.batch_size
-    size, to_come = engine.batch_size_now, engine.batch_size_at(trainer.current_epoch)
+    _, target = engine.findings.batch_size
+    size, to_come = int(target.read()), batch_size_at(engine, trainer.current_epoch)
     if to_come != size:
         check_size(trainer, target.name, to_come)
     engine.start_epoch(trainer.current_epoch, step, begins=begins)
-    if engine.batch_size_now == size:
+    if target.read() == size:
         return 1.0
     rebuild_train_loaders(trainer, target)
     return scale_rates(trainer, engine, size, step)
@@ -103,9 +104,9 @@ def check_loaders(trainer: Trainer, engine: Engine) -> None:
         AnnealError: If no loader has the batch size that is annealed, the data can be read only once, or a value is
             too large for the data.
     """
-    if engine.batch_size is None:
+    if engine.findings.batch_size is None:
         return
-    rule, target = engine.batch_size
+    rule, target = engine.findings.batch_size
     trainer.fit_loop.setup_data()
     check_reached(trainer, target)
     for loader in train_loaders(trainer):
@@ -113,7 +114,7 @@ def check_loaders(trainer: Trainer, engine: Engine) -> None:
         if isinstance(dataset, IterableDataset) and isinstance(dataset, Iterator):
             kind = type(dataset).__name__
             raise AnnealError(target.name, f"{kind} is an iterator, which a new loader can't read from the beginning")
-    largest = engine.largest_batch_size()
+    largest = largest_batch_size(engine)
     if largest < math.inf:
         check_size(trainer, target.name, int(largest))
     elif isinstance(rule.source, Reaction):
@@ -170,9 +171,11 @@ def scale_rates(trainer: Trainer, engine: Engine, old: int | None, step: int) ->
         The factor.
     """
     names = scaled_names(trainer, engine)
-    if not names or engine.batch_size is None or old is None or old == engine.batch_size_now:
+    if not names or engine.findings.batch_size is None or old is None:
         return 1.0
-    rule, target = engine.batch_size
+    rule, target = engine.findings.batch_size
+    if target.read() == old:
+        return 1.0
     ratio = float(target.read()) / old
     factor = ratio if rule.scale_lr == "linear" else math.sqrt(ratio)
     why = f"scale_lr {rule.scale_lr}, {target.name} {old} -> {target.read()}"
@@ -189,7 +192,7 @@ def scale_rates(trainer: Trainer, engine: Engine, old: int | None, step: int) ->
 
 def scaled_names(trainer: Trainer, engine: Engine) -> list[str]:
     """What the learning rates are called that follow the batch size."""
-    if engine.batch_size is None or engine.batch_size[0].scale_lr is None:
+    if engine.findings.batch_size is None or engine.findings.batch_size[0].scale_lr is None:
         return []
     several = len(trainer.optimizers) > 1
     return [
@@ -206,17 +209,17 @@ def check_scaling(trainer: Trainer, engine: Engine) -> None:
         AnnealError: If an LR scheduler other than ReduceLROnPlateau, or a rule, writes it; or if the batch size follows
             it.
     """
-    rule = None if engine.batch_size is None else engine.batch_size[0]
+    rule = None if engine.findings.batch_size is None else engine.findings.batch_size[0]
     if rule is None or rule.scale_lr is None:
         return
-    if (rate := engine.rate_of_batch_size) is not None:
+    if (rate := rate_followed(engine)) is not None:
         raise AnnealError(f"{rule.name}.scale_lr", f"follows '{rate}', which it would scale; drop one of them")
     for config in trainer.lr_scheduler_configs:
         if not isinstance(config.scheduler, ReduceLROnPlateau):
             kind = getattr(config.scheduler, "shown_as", type(config.scheduler).__name__)
             what = f"{kind} writes the learning rate, too; drop one of them (ReduceLROnPlateau goes along)"
             raise AnnealError(f"{rule.name}.scale_lr", what)
-    for target in engine.targets:
+    for target in engine.findings.targets:
         if target.key == "lr":
             raise AnnealError(f"{rule.name}.scale_lr", f"'{target.name}' anneals the learning rate; keep one of them")
 

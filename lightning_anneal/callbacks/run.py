@@ -53,7 +53,7 @@ def swapped_buffers(trainer: Trainer, module: LightningModule, engine: Engine) -
     callbacks: list[Any] = trainer.callbacks  # type: ignore[union-attr]
     averaging = [callback for callback in callbacks if swaps_buffers(callback)]
     buffers = {id(buffer) for buffer in module.buffers()} if averaging else set()
-    for rule, target in engine.places:
+    for rule, target in engine.findings.places:
         if id(target.slot.get()) not in buffers:
             continue
         if any(map(averages_buffers, averaging)):

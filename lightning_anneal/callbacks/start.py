@@ -42,42 +42,41 @@ def bind(
             if engine.plan and other.plan:
                 # They would be logged under one name.
                 raise AnnealError("phases", f"{key} has phases, too; put all of them into one callback")
-        engine.find_targets(roots)
-        poll.bind(trainer, engine.found_names)
+        engine.findings.find_targets(roots)
+        poll.bind(trainer, engine.findings.names)
         for _ in _trials(trainer, roots, engine, others):
             pass
 
     def decide() -> Any:
-        told = engine.follow_horizon(horizon, policy)
-        engine.find_starts(horizon)
+        told = engine.findings.follow_horizon(horizon, policy)
+        engine.findings.find_starts(horizon)
         engine.build(horizon)
         check_scaling(trainer, engine)
         check_loaders(trainer, engine)
         for trial in _trials(trainer, roots, engine, others):
-            trial.find_starts(horizon)
+            trial.findings.find_starts(horizon)
             trial.build(horizon)
-        return engine.found, engine.run, engine.phasing.lengths, told
+        return engine.findings.kept, told
 
     all_well(trainer.strategy, find)
     if trainer.world_size > 1:
         # Loading takes all ranks: where one has raised an error before it, the others would wait for it for ever.
         trainer.fit_loop.setup_data()
-    agreed = all_well(trainer.strategy, lambda: agree(trainer.strategy, decide))
-    engine.found, engine.run, engine.phasing.lengths, told = agreed
+    kept, told = all_well(trainer.strategy, lambda: agree(trainer.strategy, decide))
+    engine.findings.take(kept)
     engine.build(horizon)
     return str(told)
 
 
 def _trials(trainer: Trainer, roots: Roots, engine: Engine, others: Mapping[str, Engine]) -> Iterator[Engine]:
     """An engine for each of the other callbacks, to see whether it could begin."""
-    own = {target.slot.identity: target.name for target in engine.targets}
+    own = {target.slot.identity: target.name for target in engine.findings.targets}
     for key, other in others.items():
         trial = Engine(other.rules, other.plan)
-        trial.found, trial.run = dict(other.found), dict(other.run)
-        trial.phasing.lengths = dict(other.phasing.lengths)
-        trial.find_targets(roots)
-        Poll(trial.rules, trial.plan.watchers).bind(trainer, trial.found_names)
-        for target in trial.targets:
+        trial.findings.take(other.findings.kept)
+        trial.findings.find_targets(roots)
+        Poll(trial.rules, trial.plan.watchers).bind(trainer, trial.findings.names)
+        for target in trial.findings.targets:
             if target.slot.identity in own:
                 raise AnnealError(own[target.slot.identity], f"{key} anneals it too; keep one of them")
         yield trial

@@ -14,8 +14,9 @@ from lightning_anneal.controllers.controller import Controller, Steer
 from lightning_anneal.controllers.gate import Gate
 from lightning_anneal.errors import AnnealError
 from lightning_anneal.follow import Follow
+from lightning_anneal.phased_lines import tried
 from lightning_anneal.phases import Phased
-from lightning_anneal.phasing import Phasing, tried
+from lightning_anneal.phasing import Phasing
 from lightning_anneal.preview.followers import leader_of
 from lightning_anneal.preview.planned_run import ASSUMED_STEPS, PlannedRun
 from lightning_anneal.rules import Rule

@@ -10,6 +10,7 @@ from lightning_anneal.checks import Value
 from lightning_anneal.clock import Horizon, Lengths
 from lightning_anneal.drawing.panels import Mark
 from lightning_anneal.phases import Phase, Phased
+from lightning_anneal.phasing import Phasing
 from lightning_anneal.preview.planned import Planned
 from lightning_anneal.preview.planned_run import PlannedRun, rounded
 from lightning_anneal.rules import Rule
@@ -29,9 +30,6 @@ class PlannedPhases:
     """
 
     def __init__(self, run: PlannedRun, horizon: Horizon, first_step: Callable[[int], int]) -> None:
-        # Here, because it takes torch, as everything that writes to a model does.
-        from lightning_anneal.phasing import Phasing
-
         self.plan = run.plan
         self._phasing = Phasing(run.plan)
         self._phasing.find_lengths(horizon)
@@ -82,7 +80,8 @@ class PlannedPhases:
 
     def planned(self, rule: Rule, horizon: Horizon, start: Value | None, count: int) -> Planned:
         """The values of a parameter that phases move."""
-        from lightning_anneal.phasing import PhasedCurve
+        # Here, because it takes torch, as everything that writes to a model does.
+        from lightning_anneal.phased_lines import PhasedCurve
 
         at: Callable[[int], Value]
         if isinstance(rule.source, Phased):

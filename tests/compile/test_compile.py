@@ -231,7 +231,7 @@ class Holds(Callback):
         self.kept: list[Any] = []
 
     def on_train_batch_start(self, *arguments: Any) -> None:
-        now = [target.slot.get() for target in self.annealing.engine.targets]
+        now = [target.slot.get() for target in self.annealing.engine.findings.targets]
         self.kept += now  # so that no other object gets the number of one that is gone
         self.held.add(tuple(map(id, now)))
 

@@ -105,9 +105,9 @@ def running(settings: dict[str, dict[str, Any]], model: Any) -> Engine:
     engine = Engine(rules)
     # What is told is kept by whoever listens, such as pytest's capture of logs, and is no memory of the engine's.
     engine.on_change = lambda change: None
-    engine.find_targets(Roots(model=model))
+    engine.findings.find_targets(Roots(model=model))
     horizon = Horizon(max_steps=STEPS)
-    engine.find_starts(horizon)
+    engine.findings.find_starts(horizon)
     engine.build(horizon)
     engine.go_to(0, 0, first=True)
     return engine

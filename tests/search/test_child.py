@@ -119,6 +119,7 @@ Trainer(**config["trainer"]).fit(Noting(**config["model"]["init_args"]), Data())
 """
 
 
+@pytest.mark.processes
 def test_any_command_is_kept_and_resumed(tmp_path: Path) -> None:
     script = tmp_path / "train.py"
     script.write_text(f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{SCRIPT}")

@@ -707,6 +707,7 @@ def rates_seen(folder: Path) -> dict[int, set[float]]:
     return found
 
 
+@pytest.mark.processes
 def test_the_optimizer_really_has_the_rates_of_the_population(searched: Plan) -> None:
     for run, expected in zip(searched.runs, rates_by_hand(searched), strict=True):
         assert rates_seen(run.folder) == {epoch: {rate} for epoch, rate in enumerate(expected)}, run.name
@@ -714,6 +715,7 @@ def test_the_optimizer_really_has_the_rates_of_the_population(searched: Plan) ->
         assert [each[:2] for each in seen(run.folder)] == [[epoch, step] for epoch in range(6) for step in range(8)]
 
 
+@pytest.mark.processes
 def test_the_lineage_ends_with_the_rate_in_force(searched: Plan) -> None:
     lineages = read_json(searched.folder / "population.json")["lineages"]
     for run, lineage in zip(searched.runs, lineages, strict=True):
@@ -722,6 +724,7 @@ def test_the_lineage_ends_with_the_rate_in_force(searched: Plan) -> None:
         assert [int(epoch) for epoch in read_json(run.folder / "result.json")["epochs"]] == [0, 1, 2, 3, 4, 5]
 
 
+@pytest.mark.processes
 def test_the_weights_went_along(searched: Plan) -> None:
     history = read_json(searched.folder / "population.json")["history"]
     assert [one["epoch"] for one in history] == [2, 4]
@@ -741,6 +744,7 @@ def test_the_weights_went_along(searched: Plan) -> None:
                 assert [results[0][str(epoch)] for epoch in range(4)] == [results[1][str(epoch)] for epoch in range(4)]
 
 
+@pytest.mark.processes
 def test_who_took_over_was_the_worst_and_who_gave_the_best(searched: Plan) -> None:
     for one in read_json(searched.folder / "population.json")["history"]:
         [each] = one["exchanges"]
@@ -749,6 +753,7 @@ def test_who_took_over_was_the_worst_and_who_gave_the_best(searched: Plan) -> No
         assert min(one["metrics"]) < max(one["metrics"])
 
 
+@pytest.mark.processes
 def test_anyone_can_follow_the_winner(searched: Plan, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     target = tmp_path / "schedule.yaml"
     assert main(["search", "export-schedule", str(searched.folder), "-o", str(target)]) == 0
@@ -776,6 +781,7 @@ def outcome(plan: Plan) -> dict[str, Any]:
 
 
 @pytest.mark.slow
+@pytest.mark.processes
 def test_the_same_search_again_is_the_same(searched: Plan, tmp_path: Path) -> None:
     assert main(["search", "-c", str(given_config(tmp_path)), "--root-dir", str(tmp_path / "runs")]) == 0
     assert outcome(Plan.load(search_folder(tmp_path / "runs"))) == outcome(searched)

@@ -153,6 +153,7 @@ def written(folder: Path) -> dict[str, int]:
     return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*")}
 
 
+@pytest.mark.processes
 def test_a_killed_fit_and_a_killed_wrapper_are_taken_up_again(root: Path) -> None:
     plan = planned(root, hold_in=[2, 1])
     by_fit, by_wrapper = (run.folder for run in plan.runs)
@@ -211,6 +212,7 @@ def test_a_killed_search_leaves_no_process_and_goes_on(root: Path) -> None:
     assert list(cut.epochs) == [0, 1, 2, 3]
 
 
+@pytest.mark.processes
 def test_ctrl_c_stops_runs_after_their_batch_and_resume_finishes_them(root: Path) -> None:
     plan = planned(root, hold_in=[1, 2])
     stopped = plan.runs[0]
