@@ -42,7 +42,7 @@ class PhasedCurve(Schedule):
     _built: dict[int, tuple[Began, Schedule]] = field(default_factory=dict)
 
     def __call__(self, t: float) -> float:
-        return self._value(self._index(t), t)
+        return self.value_in(self._index(t), t)
 
     def _index(self, t: float) -> int:
         """The phase that was running at t: not always the last one, as an audit asks."""
@@ -61,7 +61,8 @@ class PhasedCurve(Schedule):
         assert isinstance(source, Phased)
         return source.parts[index]
 
-    def _value(self, index: int, t: float) -> float:
+    def value_in(self, index: int, t: float) -> float:
+        """What a phase that has begun says of a time, as if none came behind it."""
         part = self._part(index)
         if part is None:
             return self._before(index)
@@ -78,7 +79,7 @@ class PhasedCurve(Schedule):
         began, at = self.phasing.began[index], self._at(index)
         # By epoch, a phase that begins within one follows on the value of that very epoch.
         in_its_midst = self.lengths.interval == "epoch" and began.within and at == began.epoch
-        return self._value(index - 1, at if in_its_midst else max(at - 1, 0))
+        return self.value_in(index - 1, at if in_its_midst else max(at - 1, 0))
 
     def _schedule(self, index: int, recipe: Recipe) -> Schedule:
         began, kept = self.phasing.began[index], self._built.get(index)

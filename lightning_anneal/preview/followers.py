@@ -116,14 +116,28 @@ class Followers:
             self.notes.append(f"{rule.name}: follows {follow.other}, which the preview doesn't see")
             return None
 
-        def at(t: int) -> Value:
-            seen = other.at(self._seen_at(rule.due(t), rule, other))
+        def value(seen: Value) -> Value:
             if isinstance(seen, bool | str):
                 what = f"{follow.other} holds {quote(seen)}, which is no number"
                 raise AnnealError(f"{rule.name}.other", what)
             return rounded(rule, follow.value(rule.name, float(seen)))
 
-        planned = Planned(rule.name, rule.interval, at, count(rule), source=f"follows {follow.other}")
+        def at(t: int) -> Value:
+            due = rule.due(t)
+            if other.within is not None and (rule.interval == "step" or due < t):
+                # In later epochs it is what it had come to in that of its turn.
+                return value(other.within(due if rule.interval == "step" else self._first_step(due + 1) - 1))
+            return value(other.at(self._seen_at(due, rule, other)))
+
+        def within(step: int) -> Value:
+            # Between its turns it stays, whatever the other one does.
+            epoch = self._epoch_of(step)
+            assert other.within is not None
+            return value(other.within(step)) if rule.due(epoch) == epoch else at(epoch)
+
+        moves_within = within if rule.interval == "epoch" and other.within is not None else None
+        source = f"follows {follow.other}"
+        planned = Planned(rule.name, rule.interval, at, count(rule), source=source, within=moves_within)
         for t in sampled(planned.count, _MOST_TRIED):
             at(t)
         return planned

@@ -24,16 +24,19 @@ class PlannedPhases:
         run: The run.
         horizon: Its length.
         first_step: Gives the first optimizer step of an epoch.
+        epoch_of: Gives the epoch of an optimizer step.
 
     Raises:
         AnnealError: If an end can't be known.
     """
 
-    def __init__(self, run: PlannedRun, horizon: Horizon, first_step: Callable[[int], int]) -> None:
+    def __init__(
+        self, run: PlannedRun, horizon: Horizon, first_step: Callable[[int], int], epoch_of: Callable[[int], int]
+    ) -> None:
         self.plan = run.plan
         self._phasing = Phasing(run.plan)
         self._phasing.find_lengths(horizon)
-        self._first_step = first_step
+        self._first_step, self._epoch_of = first_step, epoch_of
         by_steps = any(
             getattr(length, "unit", "") == "st" for p in self.plan.phases for length in (p.until, p.duration)
         )
@@ -84,22 +87,32 @@ class PlannedPhases:
         from lightning_anneal.phased_lines import PhasedCurve
 
         at: Callable[[int], Value]
+        within: Callable[[int], Value] | None = None
         if isinstance(rule.source, Phased):
             lengths = Lengths(rule.name, rule.interval, horizon)
             curve = PhasedCurve(rule, lengths, float(start or 0.0), self._phasing)
-            at = lambda t: rounded(rule, curve(rule.due(t)))  # noqa: E731
+            if rule.interval == "step":
+                at = lambda t: rounded(rule, curve(t))  # noqa: E731
+            else:
+                at = lambda t: rounded(rule, curve.value_in(self._at_epoch(t), t))  # noqa: E731
+                if self._counts_steps:
+                    within = lambda t: rounded(rule, curve.value_in(self._at_step(t), self._epoch_of(t)))  # noqa: E731
         else:
             assert isinstance(rule.source, Reaction)
             response: Any = rule.source.response
             found = 0.0 if start is None else start
             at = lambda t: rounded(rule, response.value(self._at_epoch(t), found))  # noqa: E731
         marks = tuple(self._marks) if rule.interval == "epoch" else ()
-        return Planned(rule.name, rule.interval, at, count, marks, "phases")
+        return Planned(rule.name, rule.interval, at, count, marks, "phases", within)
 
     def _at_epoch(self, epoch: int) -> int:
-        """The number of the phase that an epoch begins in."""
+        """The number of the phase that an epoch begins in: by epoch, a value is the one that the epoch begins with."""
         began = self._phasing.began
         return max(i for i, each in enumerate(began) if each.epoch < epoch or (each.epoch == epoch and not each.within))
+
+    def _at_step(self, step: int) -> int:
+        """The number of the phase that a step is in."""
+        return max(i for i, each in enumerate(self._phasing.began) if each.step <= step)
 
 
 def moved_by_phases(rule: Rule) -> bool:

@@ -36,6 +36,7 @@ class Planned:
         count: How many epochs (or steps) the run has.
         marks: Restarts, parts and firings, with their time in epochs (or steps).
         source: What the values come from, in a word or two.
+        within: Of one by epoch that may have another value in the midst of it: the value during an optimizer step.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Planned:
     count: int
     marks: tuple[Mark, ...] = ()
     source: str = ""
+    within: Callable[[int], Value] | None = None
 
     @property
     def values(self) -> list[Value]:

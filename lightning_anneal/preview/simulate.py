@@ -81,7 +81,7 @@ class _Simulation:
         rates = None if self.run.rates is None else self.run.rates(self.horizon)
         answering = [r for r in self.run.rules if isinstance(r.source, Reaction) and not moved_by_phases(r)]
         reacting = [rule for rule in answering if self._has_start(rule)]
-        phases = PlannedPhases(self.run, self.horizon, self._first_step) if self.run.plan else None
+        phases = PlannedPhases(self.run, self.horizon, self._first_step, self._epoch_of) if self.run.plan else None
         reacting += [] if phases is None else phases.watchers
         steered = self._steered()
         watched = bool(self.run.metrics) or (rates is not None and rates.monitor is not None)
