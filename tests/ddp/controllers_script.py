@@ -6,7 +6,6 @@ A rank that ends otherwise than by an AnnealError ends the script.
 
 from __future__ import annotations
 
-import json
 import sys
 import warnings
 from collections.abc import Callable
@@ -21,7 +20,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_anneal import AnnealError, HyperparamAnnealingCallback
 from tests.controllers.series import SERIES
-from tests.ddp.triggers_script import Rank
+from tests.ddp.triggers_script import Rank, play
 
 STEPS, EPOCHS = 6, 3
 NAMES = ("step", "mean", "logged", "epoch", "validated", "plateau", "follow")
@@ -154,19 +153,5 @@ SCENARIOS: dict[str, Callable[[Rank], dict[str, Any]]] = {
 }
 
 
-def main(folder: Path, ranks: int, names: list[str]) -> int:
-    """Fit on all ranks, one scenario after the other."""
-    rank = Rank(folder, ranks)
-    for name in names:
-        try:
-            written, code = SCENARIOS[name](rank), 0
-        except Exception as error:
-            written, code = {"ended": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}, 1
-        (folder / f"{name}.{rank.index}.json").write_text(json.dumps(written))
-        if code:
-            return code
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]))
+    sys.exit(play(SCENARIOS, sys.argv[1:]))

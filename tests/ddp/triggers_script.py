@@ -11,7 +11,7 @@ import math
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -180,6 +180,23 @@ class Rank:
             "votes": strategy.votes,
             **{key: getattr(module, key) for key in ("seen", "rates", "indices", "validated")},
         }
+
+
+def play(scenarios: Mapping[str, Callable[[Rank], dict[str, Any]]], arguments: list[str]) -> int:
+    """Fit on all ranks, one scenario after the other: FOLDER RANKS SCENARIO..."""
+    folder, names = Path(arguments[0]), arguments[2:]
+    rank = Rank(folder, int(arguments[1]))
+    for name in names:
+        start = time.monotonic()
+        try:
+            written, code = scenarios[name](rank), 0
+        except Exception as error:
+            what = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            written, code = {"ended": what, "seconds": time.monotonic() - start}, 1
+        (folder / f"{name}.{rank.index}.json").write_text(json.dumps(written))
+        if code:
+            return code
+    return 0
 
 
 def anneal(**params: Any) -> HyperparamAnnealingCallback:
@@ -462,21 +479,5 @@ SCENARIOS: dict[str, Callable[[Rank], dict[str, Any]]] = {
 }
 
 
-def main(folder: Path, ranks: int, names: list[str]) -> int:
-    """Fit on all ranks, one scenario after the other."""
-    rank = Rank(folder, ranks)
-    for name in names:
-        start = time.monotonic()
-        try:
-            written, code = SCENARIOS[name](rank), 0
-        except Exception as error:
-            what = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-            written, code = {"ended": what, "seconds": time.monotonic() - start}, 1
-        (folder / f"{name}.{rank.index}.json").write_text(json.dumps(written))
-        if code:
-            return code
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]))
+    sys.exit(play(SCENARIOS, sys.argv[1:]))
