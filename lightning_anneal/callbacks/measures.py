@@ -293,9 +293,7 @@ class Measures:
             several = trainer is not None and trainer.world_size > 1
             every = trainer.strategy.all_gather(own) if several and trainer is not None else own.unsqueeze(0)
             seen = [{name: _unpacked(row) for name, row in zip(names, rank, strict=True)} for rank in every.tolist()]
-            if any(
-                each["totals"][2] or each["kept"] or each["logged"] is not None for s in seen for each in s.values()
-            ):
+            if any(_is_any(each) for share in seen for each in share.values()):
                 shares[key] = seen
         return {"shares": shares, "of_batches": sorted(self._of_batches), "silent": dict(self._silent)}
 
@@ -342,6 +340,7 @@ def _unpacked(row: list[float]) -> dict[str, Any]:
 
 
 def _is_any(each: Mapping[str, Any]) -> bool:
+    """Whether a process has seen anything of a metric."""
     return bool(each["totals"][3] or each["kept"]) or each["logged"] is not None
 
 

@@ -220,9 +220,10 @@ class At(Callback):
             trainer.save_checkpoint(self.folder / f"{at}.ckpt")
 
 
-def test_a_mean_over_many_batches_is_the_same_sum(tmp_path: Path) -> None:
+# The second come to nothing in each block that is added up at once.
+@pytest.mark.parametrize("metrics", [[value / 7 for value in SERIES[:300]], 2 * ([1.0, -1.0] * 64 + [3.0] * 22)])
+def test_a_mean_over_many_batches_is_the_same_sum(tmp_path: Path, metrics: list[float]) -> None:
     """A sum of floats depends on its order: it doesn't on where checkpoints were written, or a run was resumed."""
-    metrics = [value / 7 for value in SERIES[:300]]
 
     def fit(*callbacks: Callback, ckpt_path: Path | None = None) -> dict[str, float]:
         module, annealing = Plain(metrics, batches=150), HyperparamAnnealingCallback({"beta": PI})
@@ -233,8 +234,8 @@ def test_a_mean_over_many_batches_is_the_same_sum(tmp_path: Path) -> None:
         memory: dict[str, float] = annealing.state_dict()["steered"]["beta"]["memory"]
         return memory
 
-    whole = fit(At(tmp_path, 1, 40, 63, 64, 65, 130))
+    whole = fit(At(tmp_path, 40, 64, 65))
     assert whole["metric"] == pytest.approx(sum(metrics[:150]) / 150)
     assert fit() == whole
-    for at in (1, 40, 63, 64, 65, 130):
+    for at in (40, 64, 65):
         assert fit(ckpt_path=tmp_path / f"{at}.ckpt") == whole, at
