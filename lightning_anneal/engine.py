@@ -66,7 +66,8 @@ class Engine:
         self.reactions = Reactions(self.rules, self.plan.watchers)
         self.steering = Steering(self.rules)
         self._lines: list[Line] = []
-        self._following: list[FollowingLine] = []
+        self.following: list[FollowingLine] = []
+        """The targets that follow others, each behind the one that it follows."""
         self._followed: dict[str, Taken] = {}
         self._tensors: set[str] = set()
         self._set_aside: list[tuple[Target, Value]] = []
@@ -98,10 +99,10 @@ class Engine:
         for rule in there:
             if isinstance(rule.source, Phased):
                 self._lines += build_phased(rule, resolved[rule.name], found[rule.name], counted, self.phasing)
-        self._followed, self._following = self._taken(), []
+        self._followed, self.following = self._taken(), []
         if any(isinstance(rule.source, Follow) for rule in self.rules):
             every = (self.rules, resolved, findings.roots, self._followed, self._pending())
-            self._following = build_following(*every, partly=findings.partly)
+            self.following = build_following(*every, partly=findings.partly)
 
     def find_lengths_again(self, horizon: Horizon) -> None:
         """Find the lengths anew, for a run whose steps have become other ones."""
@@ -130,7 +131,7 @@ class Engine:
                 line.target.in_place = False
         self._last_values = {**self._last_values, **self.values}
         self._followed = self._taken()
-        self._lines, self._following = [], []
+        self._lines, self.following = [], []
         self.findings.let_go()
         self.reactions.lines, self.steering.lines, self.steering.moving = [], [], []
         self._tensors = set()
@@ -144,7 +145,7 @@ class Engine:
     @property
     def every_line(self) -> list[AnyLine]:
         """Every target, under what gives its values; one that follows others comes behind those."""
-        return [*self._lines, *self.reactions.lines, *self.steering.lines, *self._following]
+        return [*self._lines, *self.reactions.lines, *self.steering.lines, *self.following]
 
     @property
     def values(self) -> dict[str, Value]:
@@ -172,7 +173,7 @@ class Engine:
 
     def names(self, interval: Interval) -> list[str]:
         """The parameters with a schedule by epoch, or by step."""
-        lines: list[Line | SteeredLine | FollowingLine] = [*self._lines, *self.steering.lines, *self._following]
+        lines: list[Line | SteeredLine | FollowingLine] = [*self._lines, *self.steering.lines, *self.following]
         return [line.target.name for line in lines if line.rule.interval == interval]
 
     def warn_if_cut_short(self, horizon: Horizon) -> None:
@@ -300,7 +301,7 @@ class Engine:
         for line in by_step:
             line.begin(step, first=first and line.target.name not in self._told)
         self._loop = StepLoop(by_step, self._tell, step)
-        self._following_steps = [line for line in self._following if line.rule.interval == "step"]
+        self._following_steps = [line for line in self.following if line.rule.interval == "step"]
 
     def start_step(self, step: int) -> None:
         """Put in force what holds during the step after the last one."""
@@ -382,7 +383,7 @@ class Engine:
 
     def _taken(self) -> dict[str, Taken]:
         """By target that follows another one: what it went by last."""
-        return {**self._followed, **{x.target.name: x.taken for x in self._following if x.taken is not None}}
+        return {**self._followed, **{x.target.name: x.taken for x in self.following if x.taken is not None}}
 
     def _why(self, line: OwnLine) -> str:
         if isinstance(line, ReactingLine):
@@ -432,7 +433,7 @@ class Engine:
             self.reactions.load_plain(saved.triggers)
             self.steering.load_plain(saved.steered)
             self._followed = {k: Taken.of(f"checkpoint.{k}", saved.followed[k]) for k in saved.followed}
-            self._following = []
+            self.following = []
             begun = self.phasing.load_plain(saved.phases) if saved.phases and self.plan else []
         except DAMAGE as error:
             raise damaged(error) from None

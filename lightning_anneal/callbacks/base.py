@@ -239,8 +239,16 @@ class RuleCallback(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._trainer = trainer
-        engine = self._engine
-        told = bind(trainer, pl_module, engine, self._watch.poll, self._on_horizon_change, self._others(trainer))
+        engine, ours = self._engine, _ours(trainer)
+        told = bind(
+            trainer,
+            pl_module,
+            engine,
+            self._watch.poll,
+            self._on_horizon_change,
+            others=self._others(trainer),
+            later=[callback.state_key for callback in ours[ours.index(self) + 1 :]],
+        )
         if told:
             rank_zero_warn(told)
         for name in engine.findings.shadowed:
@@ -249,7 +257,7 @@ class RuleCallback(Callback):
         for warning in swapped_buffers(trainer, pl_module, engine):
             rank_zero_warn(warning)
         if begin_with_batch_size(trainer, engine):
-            for callback in _ours(trainer):
+            for callback in ours:
                 if callback._engine.findings.resolved and not callback._has_state:
                     callback._engine.find_lengths_again(horizon_of(trainer))
         self._step_names = frozenset(engine.names("step"))

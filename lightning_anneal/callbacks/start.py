@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from lightning_anneal.callbacks.loaders import check_loaders, check_scaling
@@ -17,7 +17,13 @@ from lightning_anneal.targets.resolve import Roots
 
 
 def bind(
-    trainer: Trainer, module: LightningModule, engine: Engine, poll: Poll, policy: str, others: Mapping[str, Engine]
+    trainer: Trainer,
+    module: LightningModule,
+    engine: Engine,
+    poll: Poll,
+    policy: str,
+    others: Mapping[str, Engine],
+    later: Collection[str],
 ) -> str:
     """Bind a callback's rules to the run, with the start values and lengths of rank 0. Writes nothing.
 
@@ -28,6 +34,7 @@ def bind(
         poll: What its triggers look at.
         policy: What becomes of lengths in per cent if the run's length has changed.
         others: The engines of the Trainer's other annealing callbacks, by the callback's state key.
+        later: The keys of those that have their turn after this one.
 
     Returns:
         What to warn of, if anything.
@@ -53,7 +60,9 @@ def bind(
         engine.build(horizon)
         check_scaling(trainer, engine)
         check_loaders(trainer, engine)
-        for trial in _trials(trainer, roots, engine, others):
+        for key, trial in _trials(trainer, roots, engine, others):
+            if key in later:
+                _check_order(engine, key, trial)
             trial.findings.find_starts(horizon)
             trial.build(horizon)
         return engine.findings.kept, told
@@ -68,7 +77,18 @@ def bind(
     return str(told)
 
 
-def _trials(trainer: Trainer, roots: Roots, engine: Engine, others: Mapping[str, Engine]) -> Iterator[Engine]:
+def _check_order(engine: Engine, key: str, later: Engine) -> None:
+    """Refuse to follow what has not had its turn yet."""
+    places = {target.slot.identity for target in later.findings.targets}
+    for line in engine.following:
+        if line.other.slot.identity in places:
+            what = f"{line.follow.other} is annealed by {key}, whose turn comes after this one's"
+            raise AnnealError(f"{line.rule.name}.other", f"{what}; put that callback in front, or both into one")
+
+
+def _trials(
+    trainer: Trainer, roots: Roots, engine: Engine, others: Mapping[str, Engine]
+) -> Iterator[tuple[str, Engine]]:
     """An engine for each of the other callbacks, to see whether it could begin."""
     own = {target.slot.identity: target.name for target in engine.findings.targets}
     for key, other in others.items():
@@ -79,4 +99,4 @@ def _trials(trainer: Trainer, roots: Roots, engine: Engine, others: Mapping[str,
         for target in trial.findings.targets:
             if target.slot.identity in own:
                 raise AnnealError(own[target.slot.identity], f"{key} anneals it too; keep one of them")
-        yield trial
+        yield key, trial

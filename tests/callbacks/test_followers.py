@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.optim.lr_scheduler import ExponentialLR
 
-from lightning_anneal import HyperparamAnnealingCallback
+from lightning_anneal import AnnealError, HyperparamAnnealingCallback
 from tests.preview.runs import BySize, Watched, fitted
 from tests.tiny import trainer_for
 
@@ -47,6 +47,26 @@ def test_each_looks_when_it_has_its_turn(tmp_path: Path, more: dict[str, Any]) -
     assert module.epochs("once_an_epoch") == [0, 1, 3, 5, 7, 9, 11, 13]
     assert module.epochs("of_once_an_epoch") == [0, 2, 6, 10, 14, 18, 22, 26]
     assert module.steps("by_step") == [1] * 6 + [4] * 6 + [7] * 4
+
+
+@pytest.mark.parametrize("interval", ["epoch", "step"])
+def test_what_another_callback_anneals(tmp_path: Path, interval: str) -> None:
+    leads = {"a": {"strategy": "linear", "start_value": 0, "end_value": 3, "total_steps": 3, "interval": interval}}
+    follows = {"b": {"strategy": "follow", "other": "a", "interval": interval}}
+
+    def fit(*params: dict[str, Any]) -> Watched:
+        callbacks = [HyperparamAnnealingCallback(each, name="".join(each)) for each in params]
+        return fitted(tmp_path, Watched({"a": 9.0, "b": 9.0}, batches=1), *callbacks, max_epochs=4)
+
+    assert fit(leads, follows).steps("b") == [0, 1, 2, 3]
+    # It would be a step late.
+    with pytest.raises(AnnealError) as error:
+        fit(follows, leads)
+    assert str(error.value) == (
+        "b.other: a is annealed by HyperparamAnnealingCallback[name=a], whose turn comes after this one's; "
+        "put that callback in front, or both into one"
+    )
+    assert fit({**follows, **leads}).steps("b") == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("when", [{"save_on_train_epoch_end": True}, {"every_n_train_steps": 3}], ids=str)
