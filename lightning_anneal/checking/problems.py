@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ from lightning_anneal.optim.optimizers import build_optimizer
 from lightning_anneal.optim.registry import checked_mapping
 from lightning_anneal.optim.scheduler_configs import read_scheduler_config
 from lightning_anneal.optim.specs import read_spec
-from lightning_anneal.preview.followers import leader_of
+from lightning_anneal.preview.followers import leader_of, rule_of_place
 from lightning_anneal.preview.model_source import ModelSource
 from lightning_anneal.preview.planned_run import PlannedRun
 from lightning_anneal.preview.rates import Rates
@@ -56,10 +56,11 @@ def find_problems(
             found.append(AnnealError(f"{rule.name}.interval", "must be 'epoch': a batch size changes between epochs"))
         if isinstance(rule.source, Reaction):
             found += _in_trigger(rule, rule.source, run, rates)
-    for callback in run.callbacks:
+    for index, callback in enumerate(run.callbacks):
         for rule in callback.rules:
             if isinstance(rule.source, Follow):
                 found += _in_follow(rule, rule.source, callback, source)
+                found += _too_late(rule, rule.source, run.callbacks[index + 1 :])
     return found
 
 
@@ -183,6 +184,15 @@ def _in_follow(
     what = f"{quote(follow.other)} is no annealed parameter, and the source of {source.name} sets no {quote(first)}"
     known = PREFIXES if "." in follow.other else names
     return [AnnealError(where, what + nearest(first, [*known, *source.attributes]))]
+
+
+def _too_late(rule: Rule, follow: Follow, later: Sequence[AnnealingCallback]) -> list[AnnealError]:
+    """What is followed is annealed by a callback that has its turn later."""
+    for callback in later:
+        if rule_of_place(follow.other, callback.rules) is not None:
+            what = f"{follow.other} is annealed by a {callback.kind} whose turn comes after this one's"
+            return [AnnealError(f"{rule.name}.other", f"{what}; put that callback in front, or both into one")]
+    return []
 
 
 def _tried(look: Callable[[], object]) -> list[AnnealError]:

@@ -39,7 +39,12 @@ def leader_of(rule: Rule, rules: Sequence[Rule]) -> Rule | None:
     assert isinstance(rule.source, Follow)
     other = rule.source.other
     named = next((each for each in rules if each.name == other), None)
-    return named or next((each for each in rules if _covers(_place(each.object, each.path), _place(None, other))), None)
+    return named or rule_of_place(other, rules)
+
+
+def rule_of_place(path: str, rules: Sequence[Rule]) -> Rule | None:
+    """The rule that writes to a place."""
+    return next((each for each in rules if _covers(_place(each.object, each.path), _place(None, path))), None)
 
 
 def _place(owner: object, path: str) -> str:

@@ -12,6 +12,7 @@ import yaml
 from lightning_anneal.checking.command import check
 from lightning_anneal.cli import main
 from lightning_anneal.preview.run_config import read_run
+from tests.written import annealing
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted(p.name for p in (ROOT / "configs").glob("*.yaml") if not p.name.startswith("search"))
@@ -482,3 +483,14 @@ def test_phases_and_losses_have_lines() -> None:
 def test_mistakes_in_phases_and_losses(callback: Any, problem: str) -> None:
     problems, _, _ = check(read_run(config(callback)))
     assert [str(each) for each in problems] == [problem]
+
+
+def test_what_follows_a_later_callback() -> None:
+    leads, follows = annealing(beta=linear()), annealing(temp={"strategy": "follow", "other": "beta"})
+    follows["init_args"]["name"] = "second"
+    assert check(read_run(config(leads, follows)))[0] == []
+    problems, _, _ = check(read_run(config(follows, leads)))
+    assert [str(each) for each in problems] == [
+        "temp.other: beta is annealed by a HyperparamAnnealingCallback whose turn comes after this one's; "
+        "put that callback in front, or both into one"
+    ]
