@@ -91,7 +91,7 @@ def table(results: dict[str, dict[str, Any]]) -> str:
 
     Example:
         >>> print(table({"Schedules": {"short": "7 passed in 1 s"}}).splitlines()[2][-66:])
-        17 kinds x 7 properties x 200 examples | 7 passed in 1 s | 5,000 examples each | - |
+        18 kinds x 7 properties x 200 examples | 7 passed in 1 s | 5,000 examples each | - |
     """
     lines = ["| suite | tries | in `make test` | last result | in `make test-all` | last result |", "|---" * 6 + "|"]
     for suite in SUITES:

@@ -33,9 +33,9 @@ SUITES = (
     Suite(
         "Schedules",
         "within bounds, exact ends, one way within a stretch, pure in any order, parts join, a float for any number, "
-        "and the same again by way of YAML: random schedules of each of 17 kinds",
+        "and the same again by way of YAML: random schedules of each of 18 kinds",
         ("tests/schedules/test_properties.py",),
-        "17 kinds x 7 properties x 200 examples",
+        "18 kinds x 7 properties x 200 examples",
         "5,000 examples each",
         ("--hypothesis-profile=long",),
     ),
@@ -68,7 +68,7 @@ SUITES = (
         "every strategy, trigger and scheduler of beta, from dicts, DictConfigs and numpy's numbers: loads with "
         "`weights_only=True`, and holds plain types only",
         ("tests/hostile/test_states.py",),
-        "39 kinds x 3",
+        "45 kinds x 3",
     ),
     Suite(
         "Another config on resume",
