@@ -278,9 +278,8 @@ class Engine:
         self._loop = StepLoop(by_step, self._tell, step - 1)
 
     def write_batch_size(self, *, tell: bool = True) -> bool:
-        """Put the batch size of the epoch in force, before anything else; and say whether it is another one."""
-        if self.findings.batch_size is None:
-            return False
+        """Put the annealed batch size in force before anything else; and say whether it is another one."""
+        assert self.findings.batch_size is not None
         _, target = self.findings.batch_size
         before = target.read()
         self._apply("epoch", self.step_in_force, tell=tell, only=lambda line: line.target is target)
@@ -467,8 +466,3 @@ def _at_once(line: FollowingLine) -> bool:
 
 def _kind(rule: Rule) -> type:
     return rule.source.response.kind if isinstance(rule.source, Reaction) else float
-
-
-def _start_of(target: Target) -> Value:
-    value = target.read()
-    return value if isinstance(value, bool | str) else float(value)

@@ -26,7 +26,13 @@ from lightning_anneal import report
 from lightning_anneal.audit import Audit
 from lightning_anneal.batch_sizes import first_batch_size, rules_of_batch_size
 from lightning_anneal.callbacks.introduce import log_plan, log_settings
-from lightning_anneal.callbacks.loaders import begin_with_batch_size, scale_rates, scaled_names, start_epoch
+from lightning_anneal.callbacks.loaders import (
+    begin_with_batch_size,
+    count_epoch_as_done,
+    scale_rates,
+    scaled_names,
+    start_epoch,
+)
 from lightning_anneal.callbacks.optimizer_watch import OptimizerWatchCallback
 from lightning_anneal.callbacks.pruning import prune_unused_hooks
 from lightning_anneal.callbacks.recompiles import RecompileWatch
@@ -307,6 +313,8 @@ class RuleCallback(Callback):
                 # Behind a checkpoint that was written with an epoch's last batch comes no ``on_train_epoch_start``,
                 # and before it came no ``on_train_epoch_end``: what that epoch has brought is looked at now.
                 self._enter_epoch(trainer, ended=True)
+                if engine.findings.batch_size is not None:
+                    count_epoch_as_done(trainer)
         self._next_due = steps.done if self._step_names else math.inf
         self._next_phase = engine.phasing.next_step
         steps.begin(trainer, automatic=pl_module.automatic_optimization)

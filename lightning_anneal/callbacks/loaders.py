@@ -97,6 +97,17 @@ def start_epoch(trainer: Trainer, engine: Engine, step: int, *, begins: bool) ->
     return scale_rates(trainer, engine, size, step)
 
 
+def count_epoch_as_done(trainer: Trainer) -> None:
+    """Let the next epoch begin with its first batch, after a resume behind the last one of an epoch.
+
+    Lightning takes it for the same epoch still where its new loaders have more batches than that one had.
+    """
+    done: Any = trainer.fit_loop.epoch_loop.batch_progress.current
+    batches = trainer.num_training_batches
+    if done.completed < batches < math.inf:
+        done.ready = done.started = done.processed = done.completed = int(batches)
+
+
 def check_loaders(trainer: Trainer, engine: Engine) -> None:
     """Refuse training data that another batch size wouldn't reach, before anything is changed.
 
@@ -171,11 +182,10 @@ def scale_rates(trainer: Trainer, engine: Engine, old: int | None, step: int) ->
         The factor.
     """
     names = scaled_names(trainer, engine)
-    if not names or engine.findings.batch_size is None or old is None:
+    size = engine.findings.batch_size
+    if not names or size is None or old in (None, size[1].read()):
         return 1.0
-    rule, target = engine.findings.batch_size
-    if target.read() == old:
-        return 1.0
+    rule, target = size
     ratio = float(target.read()) / old
     factor = ratio if rule.scale_lr == "linear" else math.sqrt(ratio)
     why = f"scale_lr {rule.scale_lr}, {target.name} {old} -> {target.read()}"
