@@ -152,6 +152,11 @@ class Engine:
         """The values now in force; after a run, the last ones."""
         return {target.name: target.read() for target in self.findings.targets} or dict(self._last_values)
 
+    @property
+    def missed(self) -> dict[str, int]:
+        """By parameter that answers to a metric all along: how often there was none, and the value was kept."""
+        return {**self.reactions.missed, **self.steering.missed}
+
     def values_of(self, names: Iterable[str]) -> dict[str, Value]:
         """The values now in force of some rules."""
         return {

@@ -91,6 +91,15 @@ class AnnealingManager:
         return self._engine.values
 
     @property
+    def missed(self) -> dict[str, int]:
+        """By parameter that answers to a metric all along: how often there was none, and the value was kept.
+
+        Those are the strategies ``pi_control``, ``constraint``, ``gated`` and ``on_plateau``. A metric is none
+        where it has not come, or isn't finite.
+        """
+        return self._engine.missed
+
+    @property
     def phase(self) -> str | None:
         """The name of the running phase; ``None`` where there are no phases."""
         return self._engine.phasing.running.name if self._engine.plan else None

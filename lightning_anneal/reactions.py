@@ -98,6 +98,11 @@ class Reactions:
         self.progress[name] = replace(before, missed=before.missed + 1)
         return [] if before.missed else [f"{name}: {what}, so the value is kept"]
 
+    @property
+    def missed(self) -> dict[str, int]:
+        """By patient rule: how often there was nothing that it could go by."""
+        return {name: self.progress[name].missed for name, reaction in self.by_name.items() if reaction.patient}
+
     def value(self, line: ReactingLine) -> Value:
         """The value of a line that is to be in force."""
         progress = self.progress[line.rule.name]

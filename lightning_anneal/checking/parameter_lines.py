@@ -104,11 +104,10 @@ def _steered(planned: PlannedRule, controller: Controller) -> str:
     between = f", from {'the value found' if begins is None else f'{begins:g}'}, between {low:g} and {high:g}"
     if isinstance(controller, PIControl):
         what = f"holds {controller.monitor} at {_aim(controller.set_point)}"
-    elif isinstance(controller, Constraint):
+    else:
+        assert isinstance(controller, Constraint)
         most = "at least" if controller.at_least else "at most"
         what = f"keeps {controller.monitor} {most} {_aim(controller.limit)}"
-    else:  # one of another kind
-        what = f"{source.strategy} on {', '.join(source.monitors)}"
     return f"{what}{_timing(planned)}{between}"
 
 

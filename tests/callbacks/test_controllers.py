@@ -365,7 +365,7 @@ def test_by_epoch_with_a_metric_missing(tmp_path: Path, name: str, way: str) -> 
     assert run.values == [value for value in rises(counted) for _ in range(4)]
     assert len(run.warned) == 1
     assert run.warned[0].startswith(f"beta: {told}")
-    assert run.standing["missed"] == missed
+    assert run.callback.missed == {"beta": missed}
 
 
 @pytest.mark.parametrize("way", ["returned", "on_step", "both"])
@@ -376,7 +376,7 @@ def test_by_step_with_a_metric_missing(tmp_path: Path, name: str, way: str) -> N
     assert run.values == rises([*map(float, counted), 2.0, 3.0])
     assert len(run.warned) == 1
     assert run.warned[0].startswith(f"beta: {told}")
-    assert run.standing["missed"] == missed
+    assert run.callback.missed == {"beta": missed}
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -407,7 +407,7 @@ def test_on_plateau_with_a_metric_missing(tmp_path: Path, name: str, way: str) -
     }.get(name, told)
     assert len(run.warned) == 1
     assert run.warned[0].startswith(f"beta: {told}")
-    assert run.callback.state_dict()["triggers"]["beta"]["missed"] == missed
+    assert run.callback.missed == {"beta": missed}
     # Halved after each finite metric that is no better than the best.
     finite = [(i, metric) for i, metric in enumerate(metrics[:-1]) if metric is not None and abs(metric) < INF]
     halved = [i + 1 for i, metric in finite if any(before <= metric for at, before in finite if at < i)]
@@ -427,7 +427,7 @@ def test_on_plateau_counts_epochs_and_no_batches(tmp_path: Path, way: str) -> No
 def test_on_plateau_with_a_misspelled_metric(tmp_path: Path) -> None:
     run = Run(tmp_path, Steered(METRICS, "validated"), {**PLATEAU, "monitor": "kll"})
     assert run.warned == [f"beta: no metric 'kll' has been logged; did you mean 'kl'?, {KEPT}"]
-    assert run.callback.state_dict()["triggers"]["beta"]["missed"] == 2
+    assert run.callback.missed == {"beta": 2}
 
 
 # -- as it is on a device -------------------------------------------------------------------------------------------
