@@ -150,8 +150,6 @@ class Plateau:
     cooldown: int
 
     def look(self, before: Snapshot, reading: Reading) -> Snapshot:
-        if not math.isfinite(reading.value):
-            return before
         better = before.best is None or self._better(reading.value, before.best)
         best = reading.value if better else before.best
         bad = 0 if better or before.rest else before.bad + 1

@@ -90,6 +90,21 @@ def test_refused(tmp_path: Path, params: dict[str, Any], message: str) -> None:
     assert module.seen == []
 
 
+def test_evaluations_of_a_checkpoint(tmp_path: Path) -> None:
+    """There is no optimizer: a follower has what it went by last, and one that is new there has nothing."""
+    held = {"strategy": "pi_control", "monitor": "loss", "set_point": 0.0, "max_value": 0.5}
+    params = {"beta": follow(scale=3.0), "optimizer.param_groups.0.weight_decay": held}
+    saver = ModelCheckpoint(tmp_path, filename="last")
+    callback = HyperparamAnnealingCallback(params)
+    trainer_for(tmp_path, callback, saver, max_epochs=2, enable_checkpointing=True).fit(Scheduled("epoch"))
+    again = HyperparamAnnealingCallback({**params, "loss.margin": follow()})
+    module = Scheduled("epoch")
+    with pytest.warns(UserWarning, match="loss.margin"):
+        trainer_for(tmp_path, again).validate(module, ckpt_path=tmp_path / "last.ckpt", verbose=False)
+    assert module.beta == callback.values["beta"] != 1.0
+    assert module.loss.margin == 0.2
+
+
 # -- batch sizes ----------------------------------------------------------------------------------------------------
 
 SIZE = "datamodule.batch_size"

@@ -485,6 +485,13 @@ def test_mistakes_in_phases_and_losses(callback: Any, problem: str) -> None:
     assert [str(each) for each in problems] == [problem]
 
 
+def test_phases_without_the_value_that_they_begin_at() -> None:
+    phases = phased({**WARM, "set": {"frozen": True}, "anneal": {"temp": {"strategy": "cosine", "end_value": 1}}})
+    problems, _, lines = check(read_run(config(phases)))
+    assert problems == []
+    assert "temp: cosine in warm by epoch" in lines
+
+
 def test_what_follows_a_later_callback() -> None:
     leads, follows = annealing(beta=linear()), annealing(temp={"strategy": "follow", "other": "beta"})
     follows["init_args"]["name"] = "second"

@@ -299,3 +299,10 @@ def test_a_damaged_state(damage: Any) -> None:
     with pytest.raises(AnnealError, match=r"^checkpoint: the annealing state is damaged \(") as error:
         manager.load_state_dict({**manager.state_dict(), "followed": damage})
     assert "\n" not in str(error.value)
+
+
+def test_what_holds_no_numbers_can_not_be_followed() -> None:
+    params = {"a": on("early_stopper_counter") | {"values": ["x", "y"]}, "b": follow("a")}
+    with pytest.raises(AnnealError) as error:
+        managed(params, a="x")
+    assert str(error.value) == "b.other: a is 'x', and only a number can be followed"

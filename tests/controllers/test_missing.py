@@ -106,3 +106,14 @@ def test_on_plateau_counts_what_is_not_finite() -> None:
     again.load_state_dict(manager.state_dict())
     drive(again, "epoch", range(8, 9), float("nan"))
     assert again.state_dict()["triggers"]["beta"]["missed"] == 6
+
+
+@pytest.mark.parametrize(("interval", "other"), [("epoch", "step"), ("step", "epoch")])
+def test_each_has_its_turn_in_its_own_interval(interval: str, other: str) -> None:
+    model = SimpleNamespace(beta=0.0)
+    settings = {**MANUAL, "monitor": "kl", "interval": interval, "frequency": 1}
+    manager = AnnealingManager({"beta": settings}, objects={"model": model})
+    manager.step(**{other: 1}, metrics={"kl": 2.0})  # type: ignore[arg-type]
+    assert (model.beta, manager.missed) == (0.0, {"beta": 0})
+    manager.step(**{interval: 1}, metrics={"kl": 2.0})  # type: ignore[arg-type]
+    assert model.beta == 0.125

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from lightning.pytorch.callbacks import EarlyStopping
 
 from lightning_anneal import HyperparamAnnealingCallback
 from lightning_anneal.preview.planned import Preview
@@ -75,7 +76,9 @@ PLANS: dict[str, list[dict[str, Any]]] = {
     ],
     "by a trigger": moves(BELOW, STALLED, **GIVEN),
     "by a trigger that comes too late": moves({**BELOW, "threshold": 0.5, "at_most": "5ep"}, 7, **GIVEN),
+    "by a stopper": moves({"trigger": "early_stopper_counter"}, {"trigger": "early_stopper_half_patience"}, **GIVEN),
     "beyond the run": moves(5, 20),
+    "an end of the last one": moves(2, "14st", "30st"),
 }
 
 
@@ -83,11 +86,11 @@ PLANS: dict[str, list[dict[str, Any]]] = {
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Watched, Preview]:
     """A fit under a plan, and its preview."""
     module, phases = Watched(STARTS, LOSSES), PLANS[request.param]
-    fitted(
-        tmp_path_factory.mktemp("run"), module, HyperparamAnnealingCallback(PARAMS, phases=phases), max_epochs=EPOCHS
-    )
+    stopping = {"monitor": "val_loss", "patience": 6}
+    callbacks = (HyperparamAnnealingCallback(PARAMS, phases=phases), EarlyStopping(**stopping))
+    fitted(tmp_path_factory.mktemp("run"), module, *callbacks, max_epochs=EPOCHS)
     preview = HyperparamAnnealingCallback(PARAMS, phases=phases).preview(
-        EPOCHS, BATCHES, metrics={"val_loss": LOSSES}, start=STARTS
+        EPOCHS, BATCHES, metrics={"val_loss": LOSSES}, early_stopping=stopping, start=STARTS
     )
     return module, preview
 
@@ -105,3 +108,15 @@ def test_by_epoch(run: tuple[Watched, Preview], name: str) -> None:
 def test_by_step(run: tuple[Watched, Preview], name: str) -> None:
     module, preview = run
     assert preview[name] == module.steps(name)
+
+
+def test_by_epochs_alone_no_steps_are_counted() -> None:
+    phases = [phase("warm", 2, set={"beta": 0.5}), phase("main", anneal={"beta": linear(2.0), "temp": linear(1.0)})]
+    preview = HyperparamAnnealingCallback(phases=phases).preview(6)
+    assert preview["beta"] == [0.5, 0.5, 0.5, 1.0, 1.5, 2.0]
+    assert preview.steps_per_epoch is None
+    # What begins at a value of the model, which isn't known, is left out.
+    assert [parameter.name for parameter in preview.parameters] == ["beta"]
+    assert preview.notes == (
+        "temp: begins at the value found in the model, which the preview doesn't see (start={'temp': ...})",
+    )

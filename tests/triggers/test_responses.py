@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lightning_anneal.triggers.responses import Multiply, NextGreater, NextOf
+from lightning_anneal.triggers.responses import Add, Multiply, NextGreater, NextOf
 
 INF = float("inf")
 
@@ -48,6 +48,10 @@ INF = float("inf")
         (Multiply(2.0, low=10.0), 3.0, [3.0, 10.0, 12.0], [True, True, True]),
         (Multiply(2.0, low=1.0), 0.0, [0.0, 1.0, 1.0], [True, False, False]),
         (Multiply(2.0, low=1.0, high=1.0), 1.0, [1.0, 1.0], [False, False]),
+        # A step.
+        (Add(0.5), 1.0, [1.0, 1.5, 2.0], [True] * 3),
+        (Add(-2.0, low=-1.0), 2.0, [2.0, 0.0, -1.0, -1.0], [True, True, False, False]),
+        (Add(2.0, low=3.0, high=4.0), 0.0, [0.0, 3.0, 4.0, 4.0], [True, True, False, False]),
     ],
 )  # fmt: skip
 def test_values_and_whether_there_are_more(response: Any, start: Any, values: list[Any], more: list[bool]) -> None:
