@@ -211,8 +211,6 @@ class Steering:
             What to warn of, each once.
         """
         standing, rule, between = self.standing[key], self.rules[key][0], turn is False
-        if not set(standing.sums) <= set(self.monitors(key)):
-            standing = replace(standing, sums={}, seen=0)  # a checkpoint of when it watched another metric
         now = {name: value for name in self.monitors(key) if (value := means.get(name)) is not None}
         bad = [name for name in self.monitors(key) if not math.isfinite(now.get(name, math.nan))]
         if not bad:

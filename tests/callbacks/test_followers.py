@@ -66,7 +66,7 @@ def test_what_another_callback_anneals(tmp_path: Path, interval: str) -> None:
         "b.other: a is annealed by HyperparamAnnealingCallback[name=a], whose turn comes after this one's; "
         "put that callback in front, or both into one"
     )
-    assert fit({**follows, **leads}).steps("b") == [0, 1, 2, 3]
+    assert fit({**follows, **leads}, {"beta": leads["a"]}).steps("b") == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("when", [{"save_on_train_epoch_end": True}, {"every_n_train_steps": 3}], ids=str)
