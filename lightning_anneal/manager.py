@@ -92,7 +92,7 @@ class AnnealingManager:
 
     @property
     def missed(self) -> dict[str, int]:
-        """By parameter that answers to a metric all along: how often there was none, and the value was kept.
+        """How often the value of each parameter that answers to a metric was kept, because there was none.
 
         Those are the strategies ``pi_control``, ``constraint``, ``gated`` and ``on_plateau``. A metric is none
         where it has not come, or isn't finite.
