@@ -145,6 +145,8 @@ def _do(job: dict[str, Any]) -> None:
         (to / "events.jsonl").write_text("")
         os.chdir(job["cwd"])
         os.environ.update(job["env"])
+        # Python has read it when the server began.
+        sys.dont_write_bytecode = sys.dont_write_bytecode or "PYTHONDONTWRITEBYTECODE" in job["env"]
         signal.alarm(SECONDS)
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))

@@ -108,7 +108,9 @@ def test(chosen: VersionSet, python: Path, folder: Path) -> Outcome:
     """Run the tests of a set."""
     report = folder / f"{chosen.name}.xml"
     report.unlink(missing_ok=True)
-    words = ["-p", "no:cacheprovider", f"--junitxml={report}", *chosen.pytest_arguments()]
+    # The legacy report holds what a test notes of itself.
+    legacy = ("-o", "junit_family=legacy")
+    words = ["-p", "no:cacheprovider", *legacy, f"--junitxml={report}", *chosen.pytest_arguments()]
     whole = _call(python, "-c", "import platform; print(platform.python_version())").strip()
     outcome = Outcome(whole, versions=json.loads(_call(python, "-c", _ASKED)))
     began = time.monotonic()

@@ -36,7 +36,7 @@ _NOT_ABOUT_VERSIONS = (
 )
 # What starts processes that train, and what asks the classes of a config for their arguments.
 _NEED_TORCH_UNSEEN = (
-    *("tests/ddp", "tests/kill", "tests/search", "tests/test_readme_and_configs.py"),
+    *("tests/ddp", "tests/kill", "tests/search", "tests/test_readme_and_configs.py", "tests/hostile/test_bad_yaml.py"),
     *("lightning_anneal/search", "lightning_anneal/callback_configs.py"),
 )
 # Newer releases of torch warn of what old ones of Lightning do.
