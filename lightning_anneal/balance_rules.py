@@ -233,11 +233,13 @@ def _names_and_paths(losses: Any, attr_name: object) -> tuple[tuple[str, ...], d
 def _fixed(names: tuple[str, ...], given: Any, interval: Interval, *, normalize: bool) -> list[Recipe]:
     """The schedules of weights that are given."""
     if not isinstance(given, Mapping):
-        raise AnnealError("weights", "missing; fixed needs them, such as {recon: 1.0, kl: {strategy: linear, ...}}")
+        what = "missing; fixed needs them" if given is None else f"must be a mapping of losses, got {quote(given)}"
+        raise AnnealError("weights", f"{what}, such as {{recon: 1.0, kl: {{strategy: linear, ...}}}}")
     for name in given:
         if name not in names:
             raise AnnealError("weights", f"unknown loss {name!r}{suggestion(name, names)}")
     recipes: list[Recipe] = []
+    highest: list[float] = []
     for name in names:
         weight = given.get(name, 1.0)
         if isinstance(weight, int | float | str) and not isinstance(weight, bool):
@@ -248,7 +250,9 @@ def _fixed(names: tuple[str, ...], given: Any, interval: Interval, *, normalize:
             raise AnnealError(f"weights.{error.where}", error.what) from None
         source: Any = rule.source
         if not hasattr(source, "build") or isinstance(source, Steer) or rule != Rule(name, source, name):
-            raise AnnealError(f"weights.{name}", "must be a number or a schedule, without keys of time and place")
+            answers = not hasattr(source, "build") or isinstance(source, Steer)
+            what = f"which {weight['strategy']} is not" if answers else "without keys of time and place"
+            raise AnnealError(f"weights.{name}", f"must be a number or a schedule, {what}")
         if source.needs_start:
             raise AnnealError(f"weights.{name}.start_value", "missing; weights begin at no value found")
         recipes.append(source)
@@ -259,4 +263,7 @@ def _fixed(names: tuple[str, ...], given: Any, interval: Interval, *, normalize:
             except AnnealError:
                 continue
             _check_share(name, curve)
+            highest.append(curve.bounds[1])
+    if highest == [0.0] * len(names):
+        raise AnnealError("weights", "all are 0, which can't be normalised; give one that isn't, or normalize: false")
     return [ShareRecipe(names, tuple(recipes), i) for i in range(len(names))] if normalize else recipes

@@ -393,8 +393,8 @@ class Engine:
         if isinstance(line, ReactingLine):
             return self.reactions.why(line)
         if isinstance(line, SteeredLine):
-            return self.steering.why(line.key)
-        return self.steering.why(line.curve.key) if isinstance(line.curve, Course) else "schedule"
+            return self.steering.why(line.key, self._now(line))
+        return self.steering.why(line.curve.key, self._now(line)) if isinstance(line.curve, Course) else "schedule"
 
     def _tell(self, line: Line, old: Value, new: Value) -> None:
         self.on_change(Change(self.epoch, self.step_in_force, line.target.name, old, new, self._why(line)))

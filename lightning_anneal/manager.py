@@ -129,7 +129,8 @@ class AnnealingManager:
             >>> manager.step(epoch=2, metrics={"early_stopper_counter": 1})
             {'beta': 1.0}
         """
-        readings = {} if metrics is None else self._readings(metrics)
+        begins = epoch is not None or step is None
+        readings = {} if metrics is None else self._readings(metrics, begins=begins)
         means = self._means({} if metrics is None else metrics)
         before = self.values
         if epoch is None and step is None:
@@ -141,7 +142,7 @@ class AnnealingManager:
         place = engine.step_in_force, list(engine.phasing.began)
         told = engine.poll(readings)
         for key, seen in means.items():
-            told += self._feed(key, seen, epoch, step)
+            told += self._feed(key, seen, epoch, step, given=bool(metrics))
         now = (engine.epoch if epoch is None else epoch, engine.step_in_force if step is None else step)
         turned = engine.advance_phases(*now, within=epoch is None)
         engine.step_in_force = now[1]
@@ -165,14 +166,15 @@ class AnnealingManager:
             self._engine.go_to_step(step)
         return {name: value for name, value in self.values.items() if value != before[name]}
 
-    def _feed(self, key: str, means: Means, epoch: int | None, step: int | None) -> list[str]:
+    def _feed(self, key: str, means: Means, epoch: int | None, step: int | None, *, given: bool) -> list[str]:
         """Let a controller have what was seen: one by step if a step begins, one by epoch if an epoch does."""
         steering, engine = self._engine.steering, self._engine
         by_step = steering.rules[key][0].interval == "step"
         if (step if by_step else epoch) is None:
             return []
         turn = None if step is None or key not in steering.by_step else step % steering.by_step[key] == 0
-        if not means and not (turn and steering.standing[key].seen):
+        # Without any metrics nothing has been seen, and nothing was to be.
+        if not means and not given and not (turn and steering.standing[key].seen):
             return []
         return list(steering.feed(key, means, engine.step_in_force if by_step else engine.epoch, turn=turn))
 
@@ -217,8 +219,8 @@ class AnnealingManager:
             for key in steering.rules
         }
 
-    def _readings(self, metrics: Mapping[str, Any]) -> dict[str, Reading]:
-        """What the triggers of a loop of one's own see."""
+    def _readings(self, metrics: Mapping[str, Any], *, begins: bool) -> dict[str, Reading]:
+        """What the triggers of a loop of one's own see; `begins` says whether an epoch does."""
         if not isinstance(metrics, Mapping):
             raise AnnealError("metrics", f"must be a mapping of names to numbers, got {quote(metrics)}")
         reactions = {n: r for n, r in self._engine.reactions.by_name.items() if r.watches != "phases"}
@@ -233,7 +235,12 @@ class AnnealingManager:
             if monitor not in metrics and near:
                 raise AnnealError("metrics", f"no {quote(monitor)}, which is watched, but {quote(near[0])}")
         keys = {n: r.monitor if r.watches == "metric" else r.source for n, r in reactions.items()}
-        return {
+        absent = {
+            name: Reading(note=f"no metric {quote(reaction.monitor)} to be seen", absent=True)
+            for name, reaction in reactions.items()
+            if begins and metrics and reaction.patient and metrics.get(reaction.monitor or "") is None
+        }
+        return absent | {
             name: replace(as_reading(f"metrics.{key}", metrics[key]), note=reactions[name].monitor or "")
             for name, key in keys.items()
             if key is not None and metrics.get(key) is not None

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lightning_anneal.checks import Value, count, number
-from lightning_anneal.clock import Horizon, Lengths
+from lightning_anneal.clock import Horizon, Interval, Lengths
 from lightning_anneal.controllers.controller import Controller, Memory, Steer
 from lightning_anneal.controllers.gate import Gate
 from lightning_anneal.errors import AnnealError, quote, suggestion
@@ -252,11 +252,11 @@ class Steering:
         controller = self.controllers[line.key]
         return controller.value(controller.begin(), line.output, 0)
 
-    def why(self, key: str) -> str:
-        """What made the values of a controller change."""
+    def why(self, key: str, t: float) -> str:
+        """What made the values of a controller change at ``t``."""
         if self.standing[key].updates == 0:
             return "start"
-        shown = self.controllers[key].shown(self.standing[key].memory)
+        shown = self.controllers[key].shown(self.standing[key].memory, t)
         told = ", ".join(f"{name} {value:g}" for name, value in shown.items())
         strategy = self.source(key).strategy
         return f"{strategy} ({told})" if told else strategy
@@ -270,11 +270,14 @@ class Steering:
     def _begun(self, line: SteeredLine) -> bool:
         return self.standing[line.key].updates > 0
 
-    @property
-    def shown(self) -> dict[str, dict[str, float]]:
-        """By controller that has been updated: what a person wants to see beside its values."""
+    def shown(self, now: Mapping[Interval, int]) -> dict[str, dict[str, float]]:
+        """By controller that has been updated: what a person wants to see beside its values.
+
+        Args:
+            now: The epoch and the step.
+        """
         return {
-            key: self.controllers[key].shown(standing.memory)
+            key: self.controllers[key].shown(standing.memory, now[self.rules[key][0].interval])
             for key, standing in self.standing.items()
             if standing.updates and key in self.controllers
         }

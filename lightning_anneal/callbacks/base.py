@@ -43,6 +43,7 @@ from lightning_anneal.callbacks.stops import StopTaker
 from lightning_anneal.callbacks.watch import Watch
 from lightning_anneal.changes import Change, say
 from lightning_anneal.checks import Value, choice, count
+from lightning_anneal.clock import Interval
 from lightning_anneal.engine import Engine
 from lightning_anneal.errors import AnnealError, quote, suggestion
 from lightning_anneal.horizons import HORIZON_POLICIES
@@ -219,10 +220,11 @@ class RuleCallback(Callback):
 
     def _steered(self, *, by_step: bool) -> dict[str, float]:
         """What controllers work against, such as a set point, for the loggers."""
-        steering = self._engine.steering
+        engine, steering = self._engine, self._engine.steering
+        now: dict[Interval, int] = {"epoch": engine.epoch, "step": engine.step_in_force}
         return {
             f"Control/{key}/{what}": value
-            for key, shown in steering.shown.items()
+            for key, shown in steering.shown(now).items()
             if (key in steering.by_step) == by_step
             for what, value in shown.items()
         }

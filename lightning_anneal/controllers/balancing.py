@@ -36,7 +36,7 @@ class Balancing(Controller, Protocol):
     def bounds(self) -> tuple[float, float]:
         return 0.0, float(len(self.losses))
 
-    def shown(self, memory: Memory) -> dict[str, float]:
+    def shown(self, memory: Memory, t: float = 0) -> dict[str, float]:
         return {}
 
     def stuck(self, memory: Memory) -> str:
@@ -201,7 +201,7 @@ class InverseMagnitude(Balancing):
             **_each(self.losses, "weight", _inverse(sizes)),
         }
 
-    def shown(self, memory: Memory) -> dict[str, float]:
+    def shown(self, memory: Memory, t: float = 0) -> dict[str, float]:
         return {key: value for key, value in memory.items() if key.endswith("/ema")}
 
 

@@ -110,7 +110,7 @@ class Constraint(Controller):
     def bounds(self) -> tuple[float, float]:
         return self.low, self.high
 
-    def shown(self, memory: Memory) -> dict[str, float]:
+    def shown(self, memory: Memory, t: float = 0) -> dict[str, float]:
         return {"metric": memory["metric"], "limit": memory["limit"]}
 
     def stuck(self, memory: Memory) -> str:

@@ -48,8 +48,8 @@ class Controller(Protocol):
         """The lowest and the highest value that it gives."""
         ...
 
-    def shown(self, memory: Memory) -> dict[str, float]:
-        """What a person wants to see beside the values, such as the error that it works against."""
+    def shown(self, memory: Memory, t: float = 0) -> dict[str, float]:
+        """What a person wants to see beside the values at ``t``, such as the error that it works against."""
         ...
 
     def stuck(self, memory: Memory) -> str:

@@ -72,8 +72,8 @@ class Gate(Controller):
     def bounds(self) -> tuple[float, float]:
         return self.curve.bounds
 
-    def shown(self, memory: Memory) -> dict[str, float]:
-        return {"clock": memory["clock"], "open": memory["open"]}
+    def shown(self, memory: Memory, t: float = 0) -> dict[str, float]:
+        return {"clock": self._clock(memory, t)[0], "open": memory["open"]}
 
     def stuck(self, memory: Memory) -> str:
         return ""

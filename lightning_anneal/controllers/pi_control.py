@@ -103,7 +103,7 @@ class PIControl(Controller):
     def bounds(self) -> tuple[float, float]:
         return self.low, self.high
 
-    def shown(self, memory: Memory) -> dict[str, float]:
+    def shown(self, memory: Memory, t: float = 0) -> dict[str, float]:
         return {"metric": memory["metric"], "set_point": memory["set_point"]}
 
     def stuck(self, memory: Memory) -> str:

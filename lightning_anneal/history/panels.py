@@ -15,7 +15,8 @@ from lightning_anneal.errors import AnnealError, quote, suggestion
 from lightning_anneal.history.scalars import Scalars, Times
 from lightning_anneal.preview.planned import Preview
 
-_HOMES = ("Annealing/", "Beta_Schedule/")
+_HOMES = ("Annealing/", "Beta_Schedule/", "Loss_Weights/")
+_OTHERS = (*_HOMES, "Control/", "Batch/")
 _NO_PARAMETER = ("Restart/", "Hierarchical_Comparison")
 _RATE, _NO_RATE = "learning rate", ("-momentum", "-weight_decay")
 _SILENT = ("schedule", "start")
@@ -23,6 +24,7 @@ _SILENT = ("schedule", "start")
 _FOLLOWS = "follow ("
 _TICKS = "gated ("
 """A gate's clock that moves on is a schedule's."""
+_AIM = re.compile(r"Control/(.+)/(set_point|limit)")
 _STAGE = re.compile(r"^(?P<stage>train|training|val|validation|valid|test)[_/]", re.IGNORECASE)
 _MOST_LOSSES = 4
 
@@ -64,8 +66,10 @@ class Record:
         if plan is not None:
             found = _beside(found, plan)
         if not found:
-            raise AnnealError(quote(str(self.run)), "holds nothing annealed: no tag Annealing/ or Beta_Schedule/")
-        return found + self._metrics(metrics)
+            raise AnnealError(
+                quote(str(self.run)), "holds nothing annealed: no tag Annealing/, Beta_Schedule/ or Loss_Weights/"
+            )
+        return [*found, *self._aims(), *self._metrics(metrics)]
 
     def parameters(self) -> list[Panel]:
         """A panel for each annealed value."""
@@ -77,7 +81,9 @@ class Record:
         for home in _HOMES:
             for tag in self.scalars:
                 name = tag.removeprefix(home)
-                if tag.startswith(home) and not name.startswith(_NO_PARAMETER):
+                # What a weight goes by stands below it.
+                below = any(tag[:at] in self.scalars for at, letter in enumerate(tag) if letter == "/")
+                if tag.startswith(home) and not name.startswith(_NO_PARAMETER) and not below:
                     found[name] = tag
         for change in self.changes:
             found.setdefault(change.name, None)
@@ -115,6 +121,22 @@ class Record:
             traces.append(Trace([*points, max(self.until, *points)], [*points.values(), [*points.values()][-1]], label))
         return Panel(_RATE, tuple(traces), _RATE)
 
+    def _aims(self) -> list[Panel]:
+        """What controllers hold a metric at, beside the metric."""
+        panels = []
+        for tag in self.scalars:
+            if found := _AIM.fullmatch(tag):
+                name, aim = found.groups()
+                traces = []
+                for what in ("metric", aim):
+                    points = {
+                        self.times.at(step): value for step, value in self.scalars.get(f"Control/{name}/{what}", ())
+                    }
+                    if points:
+                        traces.append(Trace([*points], [*points.values()], what.replace("_", " "), holds=False))
+                panels.append(Panel(f"{name}: metric and {aim.replace('_', ' ')}", tuple(traces), "metric"))
+        return panels
+
     def _reasons(self, changes: list[Change]) -> list[Mark]:
         told = [each for each in changes if each.why not in _SILENT and not each.why.startswith(_TICKS)]
         # Once is enough: what it follows has a panel of its own.
@@ -132,7 +154,7 @@ class Record:
         """Metrics, those of training and of validation in one panel."""
         for name in wanted:
             if name not in self.scalars:
-                known = suggestion(name, [tag for tag in self.scalars if not tag.startswith((*_HOMES, "Batch/"))])
+                known = suggestion(name, [tag for tag in self.scalars if not tag.startswith(_OTHERS)])
                 raise AnnealError("--metrics", f"no {quote(name)} was logged{known}")
         grouped: dict[str, list[str]] = {}
         for tag in wanted or self._losses():
@@ -150,7 +172,7 @@ class Record:
         return Panel(name if len(tags) > 1 else tags[0], tuple(traces), name)
 
     def _losses(self) -> list[str]:
-        tags = [tag for tag in self.scalars if "loss" in tag.lower() and not tag.startswith((*_HOMES, "Batch/"))]
+        tags = [tag for tag in self.scalars if "loss" in tag.lower() and not tag.startswith(_OTHERS)]
         # Of a metric by step and by epoch, the smoother one.
         return [t for t in tags if not (t.endswith("_step") and t.removesuffix("_step") + "_epoch" in tags)]
 

@@ -173,7 +173,7 @@ def test_the_audit_and_the_logs(tmp_path: Path, strategy: str) -> None:
         "pi_control": "pi_control (metric 3, set_point 1)",
         "constraint": "constraint (metric 3, limit 1)",
         "on_plateau": "on_plateau kl no better than 3 for 1 poll",
-        "gated": "gated (clock 0, open 1)",
+        "gated": "gated (clock 1, open 1)",
         "follow": "follow (net_scale 0.5)",
     }
     assert told[0].why == first[strategy]

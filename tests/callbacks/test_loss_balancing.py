@@ -190,7 +190,8 @@ def test_in_manual_optimization(tmp_path: Path) -> None:
         ({"a": "1e-1"}, {}, [[2 / 11, 20 / 11]] * 4),
         ({"a": 2.0, "b": 3.0}, {"normalize": False}, [[2.0, 3.0]] * 4),
         ({"b": -1.0}, {"normalize": False}, [[1.0, -1.0]] * 4),
-        ({"a": 0.0, "b": 0}, {}, [[1.0, 1.0]] * 4),
+        ({"a": Linear(2, 0, 2), "b": 0}, {}, [[2.0, 0.0], [2.0, 0.0], [1.0, 1.0], [1.0, 1.0]]),
+        ({"a": 0.0, "b": 0}, {"normalize": False}, [[0.0, 0.0]] * 4),
         # 0, 1, 2, 3 beside 1; a length that was left out is the run's.
         ({"a": Linear(0, 3, 3)}, {}, [[0.0, 2.0], [1.0, 1.0], [4 / 3, 2 / 3], [1.5, 0.5]]),
         ({"a": {"strategy": "linear", "start_value": 0, "end_value": 3}}, {"normalize": False}, [[0.0, 1.0], [1.0, 1.0], [2.0, 1.0], [3.0, 1.0]]),

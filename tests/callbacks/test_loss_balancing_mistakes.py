@@ -104,7 +104,8 @@ MISSING = "weights: missing; fixed needs them, such as {recon: 1.0, kl: {strateg
         (AB, {"as_tensor": 1}, "as_tensor: must be true or false, got 1"),
         (AB, {"prog_bar": ["c"]}, "prog_bar: unknown parameter 'c'; known: a, b"),
         (AB, {"method": "fixed"}, MISSING),
-        (AB, {"method": "fixed", "weights": [1, 2]}, MISSING),
+        (AB, {"method": "fixed", "weights": [1, 2]}, "weights: must be a mapping of losses, got [1, 2], such as {recon: 1.0, kl: {strategy: linear, ...}}"),
+        (AB, {"method": "fixed", "weights": {"a": 0.0, "b": 0}}, "weights: all are 0, which can't be normalised; give one that isn't, or normalize: false"),
         (AB, {"method": "fixed", "weights": {"c": 1}}, "weights: unknown loss 'c'; known: a, b"),
         (AB, {"method": "fixed", "weights": {"a": "x"}}, "weights.a.value: must be a number, got 'x'"),
         (AB, {"method": "fixed", "weights": {"a": True}}, "weights.a: must be a mapping of settings, a schedule or a callable of t, got True"),
@@ -117,8 +118,8 @@ MISSING = "weights: missing; fixed needs them, such as {recon: 1.0, kl: {strateg
         (AB, {"method": "fixed", "weights": {"a": {**RAMP, "attr_name": "beta"}}}, PLACE),
         (AB, {"method": "fixed", "weights": {"a": {**RAMP, "eval_value": 0}}}, PLACE),
         (AB, {"method": "fixed", "weights": {"a": {**RAMP, "round": True}}}, PLACE),
-        (AB, {"method": "fixed", "weights": {"a": {"strategy": "follow", "other": "b"}}}, PLACE),
-        (AB, {"method": "fixed", "weights": {"a": {"strategy": "trigger_based", "trigger_source": "early_stopper_counter", "values": [1]}}}, PLACE),
+        (AB, {"method": "fixed", "weights": {"a": {"strategy": "follow", "other": "b"}}}, "weights.a: must be a number or a schedule, which follow is not"),
+        (AB, {"method": "fixed", "weights": {"a": {"strategy": "trigger_based", "trigger_source": "early_stopper_counter", "values": [1]}}}, "weights.a: must be a number or a schedule, which trigger_based is not"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_line(losses: Any, arguments: dict[str, Any], line: str) -> None:

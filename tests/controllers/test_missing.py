@@ -12,9 +12,9 @@ from lightning_anneal import AnnealingManager
 MANUAL = {"strategy": "pi_control", "set_point": 1.0, "kp": 0.0, "ki": 0.125, "interval": "step", "frequency": 2}
 
 
-def drive(manager: AnnealingManager, interval: str, moments: range, metric: float) -> None:
+def drive(manager: AnnealingManager, interval: str, moments: range, metric: float, name: str = "kl") -> None:
     for moment in moments:
-        manager.step(**{interval: moment}, metrics={"kl": metric})  # type: ignore[arg-type]
+        manager.step(**{interval: moment}, metrics={name: metric})  # type: ignore[arg-type]
 
 
 def test_what_is_not_finite_is_left_out_of_a_mean_in_a_loop_of_ones_own() -> None:
@@ -117,3 +117,25 @@ def test_each_has_its_turn_in_its_own_interval(interval: str, other: str) -> Non
     assert (model.beta, manager.missed) == (0.0, {"beta": 0})
     manager.step(**{interval: 1}, metrics={"kl": 2.0})  # type: ignore[arg-type]
     assert model.beta == 0.125
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"strategy": "pi_control", "set_point": 1.0}, "beta: no metric 'kl' to be seen, so the value is kept"),
+        ({"strategy": "on_plateau", "factor": 0.5}, "beta: no metric 'kl' to be seen, so the value is kept"),
+    ],
+)
+def test_a_metric_that_never_comes_is_told_of_once(settings: dict[str, Any], told: str) -> None:
+    model = SimpleNamespace(beta=0.5)
+    manager = AnnealingManager({"beta": {"monitor": "kl", **settings}}, objects={"model": model})
+    manager.step(epoch=1)
+    assert manager.missed == {"beta": 0}
+    before = model.beta
+    with pytest.warns(UserWarning, match=f"^{told}") as warned:
+        drive(manager, "epoch", range(2, 5), 1.0, "nll")
+    assert len(warned) == 1
+    assert (model.beta, manager.missed) == (before, {"beta": 3})
+    # Within an epoch none was to come.
+    manager.step(step=7, metrics={"nll": 1.0})
+    assert manager.missed == {"beta": 3}

@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from PIL import Image
 
-from lightning_anneal import BetaScheduleCallback, HyperparamAnnealingCallback
+from lightning_anneal import BetaScheduleCallback, HyperparamAnnealingCallback, LossBalancingCallback
 from lightning_anneal.cli import main
 from lightning_anneal.drawing.panels import Panel
 from lightning_anneal.errors import AnnealError
@@ -22,6 +22,8 @@ from lightning_anneal.history.folders import find_run
 from lightning_anneal.history.panels import Record
 from lightning_anneal.history.scalars import Times, by_epoch, read_scalars
 from tests.scripted import Scripted
+from tests.tiny import trainer_for
+from tests.weighed import AB, FEW, Weighed
 
 LOGGERS = {"tensorboard": TensorBoardLogger, "csv": CSVLogger}
 PARAMS: dict[str, Any] = {
@@ -160,6 +162,12 @@ def test_what_answers_to_metrics_and_what_follows(tmp_path: Path, fit: Any, logg
     # At the start, and no more, though it moves in epochs 1 and 6.
     assert [(mark.x, mark.text) for mark in panels["temperature"].marks] == [(0.0, "follow (beta 0)")]
     assert panels["top_k"].marks[0].text == "constraint (metric 0.25, limit 0)"
+    # What is aimed at, beside the metric of the epoch before.
+    metric, aim = panels["beta: metric and set point"].traces
+    assert (metric.label, aim.label) == ("metric", "set point")
+    assert [metric.at(epoch) for epoch in range(1, 9)] == [5, 4, 4, 4, 4, 3, 3, 3]
+    assert [aim.at(epoch) for epoch in range(1, 9)] == [4] * 8
+    assert [trace.label for trace in panels["top_k: metric and limit"].traces] == ["metric", "limit"]
     expected = {
         "beta": [0, *[0.125] * 5, 0, 0, 0],
         "weights.kl": [0.5] * 4 + [0.25] * 4 + [0.125],
@@ -170,6 +178,28 @@ def test_what_answers_to_metrics_and_what_follows(tmp_path: Path, fit: Any, logg
     for name, values in expected.items():
         happened, foreseen = panels[name].traces
         assert [happened.at(epoch) for epoch in range(9)] == [foreseen.at(epoch) for epoch in range(9)] == values
+
+
+class Told(Weighed):
+    """Logs the one loss that a picture is to have."""
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        self.log("val_loss", 3.0 - self.current_epoch)
+
+
+@pytest.mark.parametrize("logger", LOGGERS)
+def test_weights_of_losses_and_the_losses(tmp_path: Path, logger: str) -> None:
+    kept = LOGGERS[logger](tmp_path, name="runs", version="one")
+    balancing = LossBalancingCallback(AB, "inverse_ema", decay=0.0, frequency=2)
+    trainer = trainer_for(tmp_path, balancing, logger=kept, log_every_n_steps=1, max_epochs=2)
+    trainer.fit(Told(FEW, batches=4))
+    panels = by_name(record_of(tmp_path / "runs" / "one").panels())
+    assert list(panels) == ["a", "b", "val_loss"]
+    # The means of two batches are 20 and 2, again 20 and 2, and 10 and 2.
+    weights = [1.0, 1.0, 2 / 11, 2 / 11, 2 / 11, 2 / 11, 1 / 3, 1 / 3]
+    assert [panels["a"].traces[0].at(step / 4) for step in range(8)] == pytest.approx(weights)
+    assert [panels["b"].traces[0].at(step / 4) for step in range(8)] == pytest.approx([2 - a for a in weights])
+    assert [panels["val_loss"].traces[0].at(epoch) for epoch in (1, 2)] == [3.0, 2.0]
 
 
 def test_the_command(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -262,7 +292,7 @@ def test_an_event_file_that_a_killed_process_left(run: Path) -> None:
     [
         ([], "'FOLDER': holds no run: neither events.out.tfevents.* nor metrics.csv"),
         (["a/metrics.csv", "b/metrics.csv"], "'FOLDER': holds 2 runs (a, b); name one"),
-        (["metrics.csv"], "'FOLDER': holds nothing annealed: no tag Annealing/ or Beta_Schedule/"),
+        (["metrics.csv"], "'FOLDER': holds nothing annealed: no tag Annealing/, Beta_Schedule/ or Loss_Weights/"),
     ],
 )
 def test_folders_without_a_run(
