@@ -19,7 +19,10 @@ CONFIGS = sorted(path.name for path in (ROOT / "configs").glob("*.yaml"))
 SEARCHES = [name for name in CONFIGS if name.startswith("search")]
 FITS = [name for name in CONFIGS if name not in SEARCHES]
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*is longer than the run", "ignore:a warm-up of 3 epochs never ends")
+# Runs are cut to 8 steps here.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*is longer than the run", "ignore:a warm-up of (3 epochs|12 steps) never ends"
+)
 
 
 @pytest.fixture
