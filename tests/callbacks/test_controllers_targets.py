@@ -18,6 +18,7 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning_anneal import AnnealError, HyperparamAnnealingCallback
 from lightning_anneal.audit import read_changes
 from tests.controllers import series
+from tests.marks import puts_finders_back
 from tests.steered import Steered
 from tests.tiny import trainer_for
 
@@ -336,7 +337,7 @@ TUNERS: dict[str, Callable[[], Callback]] = {
 
 @pytest.mark.filterwarnings("ignore:.*")
 @pytest.mark.parametrize("first", [False, True])
-@pytest.mark.parametrize("tuner", TUNERS)
+@pytest.mark.parametrize("tuner", [pytest.param("rate", marks=puts_finders_back), "size"])
 def test_what_a_tuner_has_tried_is_no_part_of_the_run(tmp_path: Path, tuner: str, first: bool) -> None:
     metrics = [2.0, 3.0, 1.5, 4.0] * 30
     settings = {

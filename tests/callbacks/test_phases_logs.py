@@ -20,6 +20,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from lightning_anneal import AnnealError, BetaScheduleCallback, HyperparamAnnealingCallback, Linear
 from tests.callbacks.test_annealing_logs import Recorder
+from tests.marks import puts_finders_back
 from tests.phased import Moving, by_step, each, fit, linear, phase, told
 from tests.tiny import trainer_for
 
@@ -248,6 +249,7 @@ def test_a_stop_that_is_taken_back(tmp_path: Path) -> None:
     assert module.column("beta") == each([1, 1, 1, 1, 2, 2, 2, 2])
 
 
+@puts_finders_back
 def test_what_a_finder_trains_is_no_part_of_a_phase(tmp_path: Path) -> None:
     finder = LearningRateFinder(num_training_steps=10, update_attr=False)
     found = Moving()

@@ -24,11 +24,11 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_anneal import AnnealError, BetaScheduleCallback, HyperparamAnnealingCallback
 from lightning_anneal.lightnings import averages_buffers, swaps_buffers
+from tests.marks import puts_finders_back
 from tests.tiny import Tiny, trainer_for
 
 # It came with Lightning 2.6.
 WeightAveraging: Any = getattr(lightning_callbacks, "WeightAveraging", None)
-put_back = pytest.mark.skipif(WeightAveraging is None, reason="this Lightning counts a finder's steps as the run's own")
 averaging = pytest.mark.skipif(WeightAveraging is None, reason="this Lightning has no WeightAveraging")
 
 EPOCHS, BATCHES = 4, 2
@@ -294,7 +294,7 @@ FINDERS: dict[str, tuple[Callable[[], Callback], int]] = {
 }
 
 
-@put_back
+@puts_finders_back
 @pytest.mark.parametrize("behind", [False, True])
 @pytest.mark.parametrize("name", FINDERS)
 @pytest.mark.filterwarnings("ignore:.*lr_find")
@@ -319,7 +319,7 @@ TUNERS: dict[str, Callable[[Tuner, Module], Any]] = {
 }
 
 
-@put_back
+@puts_finders_back
 @pytest.mark.parametrize("name", TUNERS)
 @pytest.mark.filterwarnings("ignore:.*lr_find")
 def test_a_tuner_before_the_fit(tmp_path: Path, name: str) -> None:
