@@ -107,11 +107,11 @@ class RuleCallback(Callback):
         self._steps = StepCount()
         self._fit_state: dict[str, Any] | None = None
         self._next_due = math.inf
-        self._next_phase = math.inf
+        self._next_turn = math.inf
         self._has_state = False
         self._groups: list[int] = []
         self._step_names: frozenset[str] = frozenset()
-        self._watching = bool(self._watch)
+        self._watching, self._steers = bool(self._watch), bool(self._watch.measures)
 
     # -- what a user reads ----------------------------------------------------------------------------------------
 
@@ -327,7 +327,7 @@ class RuleCallback(Callback):
                 if engine.findings.batch_size is not None:
                     count_epoch_as_done(trainer)
         self._next_due = steps.done if self._step_names else math.inf
-        self._next_phase = engine.phasing.next_step
+        self._plan_turns()
         steps.begin(trainer, automatic=pl_module.automatic_optimization)
         if first and trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[union-attr]
             engine.warn_if_cut_short(horizon_of(trainer))
@@ -347,21 +347,10 @@ class RuleCallback(Callback):
         if batch_idx == 0:
             self._find_new_groups(trainer, pl_module)  # a callback behind this one may have added some
         moved = steps.moved(trainer)
-        begins = False
-        if moved:
-            # After a resume in the midst of a step, which has had its turn, it has moved and begins nothing.
-            begins = steps.done > self._engine.step_in_force
-            steers = steps.done >= self._watch.measures.next_update
-            if steers:
-                self._watch.steer(trainer, steps.done)
-            # Before the values of this step, which are those of the next phase; a look may have its say first.
-            if steps.done >= self._next_phase and not (self._watching and self._watch.poll.due):
-                self._turn_phase(trainer)
+        if steps.done >= self._next_turn or (self._watching and self._watch.poll.due):
+            self._start_step(trainer, moved=moved)
+        elif moved:
             self._engine.start_step(steps.done)
-            if steers:
-                self._engine.apply_answers(steps.done)
-        if self._watching and self._watch.poll.due:
-            self._look_within_epoch(trainer, begins=begins)
         if steps.done >= self._next_due and (moved or not steps.automatic):
             self._log_step_if_due(trainer)
 
@@ -369,7 +358,8 @@ class RuleCallback(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         # Lightning calls it only where a controller wants to see what a batch gives: see `prune_unused_hooks`.
-        self._watch.measures.note(trainer, outputs)
+        if self._steers:
+            self._watch.measures.note(trainer, outputs)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._watch.note_epoch_end()
@@ -446,6 +436,29 @@ class RuleCallback(Callback):
         self._audit.add(change)
         say(change)
 
+    def _plan_turns(self) -> None:
+        """Find the step at which a controller or a phase has its turn next."""
+        self._next_turn = min(self._engine.phasing.next_step, self._watch.measures.next_update)
+
+    def _start_step(self, trainer: Trainer, *, moved: bool) -> None:
+        """A batch at whose start something has its turn, or is to be looked at."""
+        engine, done, due = self._engine, self._steps.done, self._watching and self._watch.poll.due
+        # After a resume in the midst of a step, which has had its turn, it has moved and begins nothing.
+        begins = moved and done > engine.step_in_force
+        if moved:
+            steers = done >= self._watch.measures.next_update
+            if steers:
+                self._watch.steer(trainer, done)
+            # Before the values of this step, which are those of the next phase; a look may have its say first.
+            if done >= engine.phasing.next_step and not due:
+                self._turn_phase(trainer)
+            engine.start_step(done)
+            if steers:
+                engine.apply_answers(done)
+        if due:
+            self._look_within_epoch(trainer, begins=begins)
+        self._plan_turns()
+
     def _turn_phase(self, trainer: Trainer) -> None:
         """Within an epoch: let the running phase give way to the next, if it is over."""
         engine, step, epoch, before = self._engine, self._steps.done, trainer.current_epoch, self.values
@@ -453,7 +466,6 @@ class RuleCallback(Callback):
             engine.enter_phase(epoch, step, within=True)
             report.log_values(trainer, {**self._phase_tagged(), **self._changed(before)}, report.batch_step(trainer))
             self._show(trainer)
-        self._next_phase = engine.phasing.next_step
 
     def _phase_tagged(self) -> dict[str, float]:
         return {self.tag("phase"): float(self._engine.phasing.index)} if self._engine.plan else {}
@@ -477,7 +489,7 @@ class RuleCallback(Callback):
             self._watch.look(trainer, self._engine.step_in_force, epoch_ended=True)
         step, engine = self._steps.count(trainer), self._engine
         turned = engine.advance_phases(trainer.current_epoch, step, within=False)
-        self._next_phase = engine.phasing.next_step
+        self._plan_turns()
         self._begin_epoch(trainer, step, begins=True)
         if turned:
             engine.enter_phase(trainer.current_epoch, step, within=False)
