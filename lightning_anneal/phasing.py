@@ -132,7 +132,7 @@ class Phasing:
         end = self.end(self.index)
         if end is None or (epoch if end[0] == "epoch" else step) < end[1]:
             return ""
-        return f"{end[0]} {end[1]:g}"
+        return f"{end[0]} {end[1]:g}" + ("" if self.running.at_most is None else f", at most {self.running.at_most}")
 
     # -- state --------------------------------------------------------------------------------------------------------
 

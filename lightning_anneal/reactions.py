@@ -209,8 +209,11 @@ def _check(line: ReactingLine, resolved: Resolved) -> None:
     target, response = line.target, line.reaction.response
     if response.kind is not target.kind:
         names = {bool: ("true or false", "booleans"), str: ("a string", "strings"), float: ("a number", "numbers")}
-        what = f"holds {names[target.kind][0]}, and its values are {names[response.kind][1]}"
-        raise AnnealError(target.name, f"{what}; give {names[target.kind][1]}")
+        held, wanted = names[target.kind]
+        if isinstance(response, Multiply | Add):
+            how = "step" if isinstance(response, Add) else "factor"
+            raise AnnealError(target.name, f"holds {held}, which no {how} can move")
+        raise AnnealError(target.name, f"holds {held}, and its values are {names[response.kind][1]}; give {wanted}")
     if isinstance(response, Multiply | Add):
         response.check(line.rule.name, float(line.start))
     values = response.to_come(line.start)

@@ -361,11 +361,11 @@ def test_a_value_that_cant_be_moves_nothing() -> None:
     ("start", "given", "message"),
     [
         (True, {"values": [0, 1]}, "x: holds true or false, and its values are numbers; give booleans"),
-        (True, {"multiply": 0.5}, "x: holds true or false, and its values are numbers; give booleans"),
+        (True, {"multiply": 0.5}, "x: holds true or false, which no factor can move"),
         (1.0, {"values": [True, False]}, "x: holds a number, and its values are booleans; give numbers"),
         (1.0, {"values": ["low"]}, "x: holds a number, and its values are strings; give numbers"),
         ("low", {"values": [1]}, "x: holds a string, and its values are numbers; give strings"),
-        ("low", {"multiply": 0.5}, "x: holds a string, and its values are numbers; give strings"),
+        ("low", {"multiply": 0.5}, "x: holds a string, which no factor can move"),
         (None, {"values": [1]}, "x: is None; give it a number to start from"),
         (3, {"values": [1, 1.5]}, "x: holds an int and would get 1.5; write 3.0 in the module, or set round: true"),
         (True, {"values": [True, False], "eval_value": 0.5}, "x: holds true or false, and its values give 0.5"),

@@ -38,13 +38,7 @@ def read_aim(where: str, value: object) -> Recipe:
     Raises:
         AnnealError: If it is neither, or would begin at the value found: that is none of a metric's.
     """
-    recipe: Recipe
-    if isinstance(value, Mapping):
-        recipe = read_recipe(where, dict(value), ("strategy",))
-    elif isinstance(value, Schedule) or (callable(value) and not isinstance(value, type)):
-        recipe = Ready(cast("Callable[[float], float]", value))
-    else:
-        recipe = Ready(Constant(number(where, value)))
+    recipe = _read_curve(where, value) or Ready(Constant(number(where, value)))
     if recipe.needs_start:
         what = "missing; there is no value of a metric to be found (milestones: give one for 0)"
         raise AnnealError(f"{where}.start_value", what)
@@ -102,17 +96,29 @@ def _read_gate(where: str, settings: Settings) -> GateRecipe:
     if len(given) != 1:
         what = "give below or above, not both" if given else "missing; give below, or above"
         raise AnnealError(f"{where}.advance_when.below", what)
-    inner = as_mapping(f"{where}.schedule", settings["schedule"])
+    schedule = _read_curve(f"{where}.schedule", settings["schedule"])
+    if schedule is None:
+        what = f"must be a schedule, such as {{strategy: linear, end_value: 1}}, got {quote(settings['schedule'])}"
+        raise AnnealError(f"{where}.schedule", what)
     wait = None if settings.get("max_wait") is None else Length.parse(f"{where}.max_wait", settings["max_wait"])
     if wait is not None and not wait.unit and wait.amount < 1:
         raise AnnealError(f"{where}.max_wait", f"must be at least 1, got {wait}")
     return GateRecipe(
-        read_recipe(f"{where}.schedule", inner, ("strategy",)),
+        schedule,
         monitor,
         number(f"{where}.advance_when.{given[0]}", when[given[0]]),
         given[0] == "above",
         wait,
     )
+
+
+def _read_curve(where: str, value: object) -> Recipe | None:
+    """A schedule, written as settings or made in Python; ``None`` for what is none."""
+    if isinstance(value, Mapping):
+        return read_recipe(where, dict(value), ("strategy",))
+    if isinstance(value, Schedule) or (callable(value) and not isinstance(value, type)):
+        return Ready(cast("Callable[[float], float]", value))
+    return None
 
 
 def _bounds(where: str, settings: Settings, low: float, high: float) -> tuple[float, float]:

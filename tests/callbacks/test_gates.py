@@ -9,7 +9,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from lightning_anneal import HyperparamAnnealingCallback
+from lightning_anneal import HyperparamAnnealingCallback, Linear
 from tests.preview.runs import Watched, fitted
 from tests.tiny import trainer_for
 
@@ -42,6 +42,7 @@ RULES = {
     "third_epoch": gated(frequency=3),
     "step": gated(interval="step"),
     "second_step": gated(interval="step", frequency=2),
+    "made_in_python": gated(schedule=Linear(0, 64, 64)),
 }
 
 
@@ -49,6 +50,7 @@ def test_the_clock_runs_while_it_is_open(tmp_path: Path) -> None:
     module = run(tmp_path, LOSSES, RULES)
     # Closed in epochs 0, 1 and 4.
     assert module.epochs("epoch") == [0, 0, 1, 2, 2, 3, 4, 5]
+    assert module.epochs("made_in_python") == [0, 0, 1, 2, 2, 3, 4, 5]
     assert module.steps("step") == [0, 0, 0, 0, 1, 2, 3, 4, 4, 4, 5, 6, 7, 8, 9, 10]
     # Every third epoch, and every second step, of the clock's own.
     assert module.epochs("third_epoch") == [0, 0, 0, 0, 0, 3, 3, 3]

@@ -53,9 +53,9 @@ def after(*until: Any, last: str = "last") -> list[dict[str, Any]]:
         (after(2, "8st", "+3"), {}, [(2, 8, "a", "b", "epoch 2"), (2, 8, "b", "c", "step 8"), (5, 20, "c", "last", "epoch 5")]),
         (after("6st", 1, "+4st"), {}, [(1, 6, "a", "b", "step 6"), (1, 6, "b", "c", "epoch 1"), (2, 10, "c", "last", "step 10")]),
         # At most.
-        (after({**NEVER, "at_most": 2}), {}, [(2, 8, "a", "last", "epoch 2")]),
-        (after("6st", {**NEVER, "at_most": "3st"}), {}, [(1, 6, "a", "b", "step 6"), (2, 9, "b", "last", "step 9")]),
-        (after(1, {**NEVER, "at_most": "50%"}), {}, [(1, 4, "a", "b", "epoch 1"), (4, 16, "b", "last", "epoch 4")]),
+        (after({**NEVER, "at_most": 2}), {}, [(2, 8, "a", "last", "epoch 2, at most 2")]),
+        (after("6st", {**NEVER, "at_most": "3st"}), {}, [(1, 6, "a", "b", "step 6"), (2, 9, "b", "last", "step 9, at most 3st")]),
+        (after(1, {**NEVER, "at_most": "50%"}), {}, [(1, 4, "a", "b", "epoch 1"), (4, 16, "b", "last", "epoch 4, at most 50%")]),
         # Two batches make a step.
         (after("3st", "+2"), {"accumulate_grad_batches": 2}, [(1, 3, "a", "b", "step 3"), (3, 6, "b", "last", "epoch 3")]),
         # Nothing follows the last one.
@@ -180,8 +180,8 @@ COUNTER = on("early_stopper_counter")
          [(3, 12, "a", "b", "epoch 3"), (8, 32, "b", "last", "metric_plateau val_loss no better than 3 for 2 polls")]),
         # The event or the time, whichever comes first.
         (after({**COUNTER, "at_most": 5}), [(3, 12, "a", "last", "early_stopper_counter 0 -> 1")]),
-        (after({**COUNTER, "at_most": 3}), [(3, 12, "a", "last", "epoch 3")]),
-        (after({**COUNTER, "at_most": "10st"}), [(2, 10, "a", "last", "step 10")]),
+        (after({**COUNTER, "at_most": 3}), [(3, 12, "a", "last", "epoch 3, at most 3")]),
+        (after({**COUNTER, "at_most": "10st"}), [(2, 10, "a", "last", "step 10, at most 10st")]),
         # An event of a phase that is over, or to come, ends nothing.
         (after(4, metric("above", threshold=4.75), COUNTER), [(4, 16, "a", "b", "epoch 4"), (8, 32, "b", "c", "metric_above val_loss 6 > 4.75"),
                                                              (10, 40, "c", "last", "early_stopper_counter 0 -> 1")]),

@@ -123,7 +123,7 @@ REFUSED: dict[str, list[tuple[dict[str, Any], str]]] = {
     ],
     "gated": [
         ({"schedule": ...}, "p.schedule: missing; gated needs it"),
-        ({"schedule": 3}, "p.schedule: must be a mapping, got 3"),
+        ({"schedule": 3}, "p.schedule: must be a schedule, such as {strategy: linear, end_value: 1}, got 3"),
         ({"schedule": {"strategy": "gated"}}, "p.schedule.strategy: gated can't be a part of another strategy"),
         ({"schedule": {"strategy": "linear"}}, "p.schedule.end_value: missing; linear needs it"),
         ({"schedule": {**RAMP, "interval": "step"}}, "p.schedule: unknown key 'interval'; known: end_value, start_value, strategy, total_steps"),
@@ -204,7 +204,8 @@ def test_what_is_right_is_read_in_any_case(strategy: str) -> None:
         (given("constraint"), 1, "p: holds an int and would get 0.5; write 1.0 in the module, or set round: true"),
         (given("gated", schedule={**RAMP, "total_steps": 5}), 0, "p: holds an int and would get 0.5; write 0.0 in the module, or set round: true"),
         (given("on_plateau"), 3, "p: holds an int and would get 1.5; write 3.0 in the module, or set round: true"),
-        (given("on_plateau"), True, "p: holds true or false, and its values are numbers; give booleans"),
+        (given("on_plateau"), True, "p: holds true or false, which no factor can move"),
+        (given("on_plateau", factor=..., step=1), "low", "p: holds a string, which no step can move"),
         (given("pi_control"), True, "p: is True; a schedule gives numbers"),
         (given("pi_control"), "low", "p: is 'low'; a schedule gives numbers"),
         (given("follow"), 0.0, "p.other: SimpleNamespace has no attribute 'lr'; known: p, q"),
