@@ -128,12 +128,9 @@ class Record:
             if found := _AIM.fullmatch(tag):
                 name, aim = found.groups()
                 traces = []
-                for what in ("metric", aim):
-                    points = {
-                        self.times.at(step): value for step, value in self.scalars.get(f"Control/{name}/{what}", ())
-                    }
-                    if points:
-                        traces.append(Trace([*points], [*points.values()], what.replace("_", " "), holds=False))
+                for what in [each for each in ("metric", aim) if f"Control/{name}/{each}" in self.scalars]:
+                    points = {self.times.at(step): value for step, value in self.scalars[f"Control/{name}/{what}"]}
+                    traces.append(Trace([*points], [*points.values()], what.replace("_", " "), holds=False))
                 panels.append(Panel(f"{name}: metric and {aim.replace('_', ' ')}", tuple(traces), "metric"))
         return panels
 

@@ -494,9 +494,10 @@ def test_phases_without_the_value_that_they_begin_at() -> None:
 
 def test_what_follows_a_later_callback() -> None:
     leads, follows = annealing(beta=linear()), annealing(temp={"strategy": "follow", "other": "beta"})
-    follows["init_args"]["name"] = "second"
+    beside = annealing(gamma=linear())
+    follows["init_args"]["name"], beside["init_args"]["name"] = "second", "third"
     assert check(read_run(config(leads, follows)))[0] == []
-    problems, _, _ = check(read_run(config(follows, leads)))
+    problems, _, _ = check(read_run(config(follows, beside, leads)))
     assert [str(each) for each in problems] == [
         "temp.other: beta is annealed by a HyperparamAnnealingCallback whose turn comes after this one's; "
         "put that callback in front, or both into one"
