@@ -114,13 +114,7 @@ class Constraint(Controller):
         return {"metric": memory["metric"], "limit": memory["limit"]}
 
     def stuck(self, memory: Memory) -> str:
-        if not reach.out_of_reach(memory):
-            return ""
-        key = "min_value" if memory["value"] == self.low else "max_value"
-        return (
-            f"the limit {memory['limit']:g} is out of reach: {self.monitor} is {memory['metric']:g} "
-            f"with the value at its {key} {memory['value']:g}"
-        )
+        return reach.told(memory, f"the limit {memory['limit']:g}", self.monitor, self.low)
 
 
 @dataclass(frozen=True)

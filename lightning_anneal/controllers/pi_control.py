@@ -107,13 +107,7 @@ class PIControl(Controller):
         return {"metric": memory["metric"], "set_point": memory["set_point"]}
 
     def stuck(self, memory: Memory) -> str:
-        if not reach.out_of_reach(memory):
-            return ""
-        key = "min_value" if memory["value"] == self.low else "max_value"
-        return (
-            f"the set point {memory['set_point']:g} is out of reach: {self.monitor} is {memory['metric']:g} "
-            f"with the value at its {key} {memory['value']:g}"
-        )
+        return reach.told(memory, f"the set point {memory['set_point']:g}", self.monitor, self.low)
 
 
 @dataclass(frozen=True)

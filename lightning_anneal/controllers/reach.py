@@ -51,6 +51,17 @@ def waited(memory: Memory, error: float, updates: int = 1, *, at_bound: bool) ->
     return {**begun(), "waited": times, "nearest": mean if nearer else memory["nearest"]}
 
 
-def out_of_reach(memory: Memory) -> bool:
-    """Whether what it is to reach has to be taken to be out of reach."""
-    return memory["waited"] >= OUT_OF_REACH
+def told(memory: Memory, aim: str, monitor: str, low: float) -> str:
+    """What to say where an aim has to be taken to be out of reach; else an empty text.
+
+    Args:
+        memory: What is remembered, with the metric and the value.
+        aim: What the metric is to be, in words.
+        monitor: The metric.
+        low: The least value.
+    """
+    if memory["waited"] < OUT_OF_REACH:
+        return ""
+    key = "min_value" if memory["value"] == low else "max_value"
+    value = f"with the value at its {key} {memory['value']:g}"
+    return f"{aim} is out of reach: {monitor} is {memory['metric']:g} {value}"
